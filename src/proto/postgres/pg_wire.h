@@ -133,11 +133,11 @@ int pg_bind_parse(struct pg_bind *out, struct str body) must_use; /* B */
 /* The two names alone, from a body that may be cut short: 1 found, 0 needs more, < 0 never. */
 int pg_bind_names(struct str *ret_portal, struct str *ret_statement, struct str head) must_use;
 
-struct pg_target {
+struct pg_named {
 	uint8_t kind; /* 'S' statement, 'P' portal */
 	struct str name;
 };
-int pg_describe_parse(struct pg_target *out, struct str body) must_use; /* D, C of a client */
+int pg_describe_parse(struct pg_named *out, struct str body) must_use; /* D, C of a client */
 
 struct pg_execute {
 	struct str portal;
