@@ -1,0 +1,221 @@
+/*
+ * proto.h: what a protocol is to the rest of Hansard.
+ *
+ * A protocol is a *core*: a parser and a session machine. It takes bytes and events and gives
+ * orders. It does no I/O, reads no clock (now_ns comes with every call), takes no lock, allocates only what
+ * its limits allow, and never logs. The *shell* (session.h, worker) owns sockets, TLS, timers, the
+ * ring, and carries the orders out. Tests play a shell (tests and fuzz targets beside each core).
+ *
+ * Streams (DESIGN §7): C what the client said, U what the target was sent, T what the target said,
+ * R what the client was sent. C and T are recorded; U and R only where they differ.
+ *
+ *            client ──C──▶ [ core ] ──U──▶ target
+ *            client ◀──R── [ core ] ◀──T── target            aux: a second connection to the target (cancel)
+ *
+ * Consumption. on_bytes(side, data) shows all unconsumed bytes of that side, at most 64 KiB unless
+ * the core asked for more by ORD_NEED. The core consumes from the front, in order, by RELAY, SKIP
+ * and REDACT; what it does not consume is shown again together with what arrives. A RELAY may name
+ * more bytes than are there: the shell passes them in windows of at most 64 KiB as they come, unseen by the
+ * core, and calls on_bytes for that side only when all have passed.
+ *
+ * Record first. RELAY, SKIP, REDACT and SEND record what they do before they do it (the event types
+ * in record/event.h). Bytes for the target and aux sides are written only when the event that records
+ * them is durable (`durable: async` excepted); with `both-ways` bytes for the client too. What is
+ * ordered before ORD_ADMIT is granted waits in the session (≤ 16 KiB) and is recorded first thing
+ * after the grant; toward the client nothing is held in that time.
+ *
+ * Order. Orders for one receiving side are carried out in the order given. A SEND to a side into
+ * which a RELAY is still under way comes behind that relay. ORD_CLOSE drops a relay under way.
+ *
+ * Limits: the core keeps at most 256 KiB per session of its own (maps of statements, portals,
+ * expectations); each is capped and yields a protocol error, never growth.
+ */
+#ifndef SESSION_PROTO_H
+#define SESSION_PROTO_H
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum side { SIDE_CLIENT, SIDE_TARGET, SIDE_AUX, SIDE_COUNT };
+enum stream { STREAM_C, STREAM_U, STREAM_T, STREAM_R, STREAM_COUNT };
+
+enum durable { DURABLE_BEFORE_FORWARD, DURABLE_BOTH_WAYS, DURABLE_ASYNC };
+enum hygiene { HYGIENE_PINNED, HYGIENE_OPEN };
+enum tls_mode { TLS_DISABLE, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
+
+/* Why bytes were dropped, injected or redacted: stands in the record event (one byte, new rows last). */
+#define PROTO_WHYS(X) \
+	X(HANDSHAKE, "handshake", "transport or protocol negotiation spoken by the gateway") \
+	X(LOGIN, "login", "authentication with the target, or with the client") \
+	X(CREDENTIAL, "credential", "a credential; the bytes are not kept") \
+	X(REWRITE, "rewrite", "rewritten by hygiene") \
+	X(ERROR, "error", "an error said by the gateway") \
+	X(KEYS, "keys", "cancel keys replaced by the gateway's own") \
+	X(CANCEL, "cancel", "a cancel request") \
+	X(NOTICE, "notice", "a notice said by the gateway") \
+	X(CLOSING, "closing", "what came after the session had ended") \
+	X(SKIPPED, "skipped", "not forwarded because the protocol says to skip")
+enum proto_why {
+#define X(name, text, help) WHY_##name,
+	PROTO_WHYS(X)
+#undef X
+	WHY_COUNT
+};
+
+/* ---- the decoded command, one record event per command (DESIGN §7) ---- */
+enum command_kind {
+	CMD_QUERY,    /* simple query: one or more statements */
+	CMD_EXECUTE,  /* extended protocol: one Execute */
+	CMD_PARSE,    /* a Parse that failed, or was never executed, is no command; kept for refusals */
+	CMD_FUNCTION, /* FunctionCall */
+	CMD_CANCEL,
+	CMD_KIND_COUNT
+};
+enum command_status { CMD_OK, CMD_FAILED, CMD_SKIPPED, CMD_REFUSED, CMD_UNKNOWN /* session ended first */ };
+
+struct command {
+	enum command_kind kind;
+	enum command_status status;
+	struct str verb;        /* upper case first keyword, or the completion tag's; at most 24 bytes */
+	struct str sqlstate;    /* five characters, or empty */
+	uint8_t text_sha256[32]; /* of the statement's text; zero when there is none */
+	uint64_t c_off, c_len;  /* the message that ran it, in stream C (first type byte on) */
+	uint64_t text_off, text_len; /* the statement's text in stream C, which may be an earlier Parse's */
+	uint64_t t_off, t_len;  /* its answer in stream T */
+	uint64_t rows;          /* rows returned, or affected by the tag */
+	uint64_t row_bytes;     /* bytes of DataRow / CopyData payload, both directions */
+	uint64_t received_ns, done_ns; /* monotonic: last byte read, last answer byte read */
+};
+
+/* ---- what a session asks to be admitted with ---- */
+enum proof_kind { PROOF_PASSWORD /* opaque or bearer token inside TLS */, PROOF_NONE };
+struct admit {
+	struct str connection; /* [a-z0-9-]{1,32}, as the client named it */
+	struct str role;       /* empty: the connection's default */
+	struct str database;   /* empty: the connection's default */
+	struct str hint;       /* after '+', empty when none */
+	enum proof_kind proof_kind;
+	struct str proof;      /* borrowed for the call; the shell copies and wipes */
+	struct str client_app; /* application_name or the like: claimed */
+};
+
+/* ---- what the keeper granted ---- */
+struct grant {
+	uint8_t sid[16];
+	char short_id[10];
+	struct str upstream_user;
+	struct str database;
+	struct str server_name;   /* for TLS verification of the target */
+	enum tls_mode tls;
+	bool is_unix;             /* the target is a Unix socket: TLS is never spoken there */
+	enum hygiene hygiene;
+	enum durable durable;
+	uint64_t session_max_ns;  /* length of the session's life; 0 = none */
+	uint8_t cancel_key[4];    /* for a protocol 3.0 client */
+};
+
+/* ---- orders ---- */
+enum order_kind {
+	ORD_RELAY,  /* side: from; n; the next n unconsumed bytes pass to the other side */
+	ORD_SKIP,   /* side: from; n; why: recorded, not forwarded (n is within what was shown) */
+	ORD_REDACT, /* side: from; n; why: only place and length are recorded, not forwarded */
+	ORD_SEND,   /* side: to; bytes; why; secret: the record keeps place and length only */
+	ORD_NEED,   /* side; n: show this message whole, n bytes from the front of the unconsumed (budget; EV_NO_BUDGET if none) */
+	ORD_COMMAND, /* command */
+	ORD_FACT,   /* fact: name and value, a decoded event ("server_version", "15.4"), at most 4 KiB */
+	ORD_TLS,    /* side: what was sent before goes out first, then TLS starts: server for the client, client for target and aux. EV_TLS_UP or EV_CLOSED follows.
+	             * Plaintext already received beyond what was consumed is an attack (CVE-2021-23214): the shell closes. */
+	ORD_ADMIT,  /* admit: EV_GRANTED (with a connected target) or EV_REFUSED follows */
+	ORD_LOGIN,  /* bytes: the target's challenge, for the keeper; EV_LOGIN follows */
+	ORD_DIAL,   /* side must be SIDE_AUX: EV_DIALED or EV_CLOSED(aux) follows */
+	ORD_CANCEL, /* pid, key: a CancelRequest came in here; the keeper finds its session. Never answered */
+	ORD_BACKEND, /* pid: the target's backend of this session, for the registry */
+	ORD_TIMER,  /* n: absolute monotonic ns, 0 stops; one timer per session; EV_TIMER follows */
+	ORD_CLOSE,  /* reason (H_E… or 0): write what is ordered, then close all sides; nothing is read any more */
+	ORD_CLOSE_SIDE, /* side: write what is ordered for it, then shut it down (EOF); the others go on */
+	ORD_KIND_COUNT
+};
+
+struct order {
+	enum order_kind kind;
+	enum side side;
+	enum proto_why why;
+	bool secret;
+	uint64_t n;
+	struct str bytes; /* borrowed for the call */
+	struct str name;  /* ORD_FACT */
+	const struct command *command;
+	const struct admit *admit;
+	int reason;
+	uint32_t pid;     /* ORD_CANCEL, ORD_BACKEND */
+};
+
+/* Where orders go. Returns the seq of the (last) record event the order made, 0 when it made none yet
+ * (not all bytes of a RELAY were there, or ring full). Never calls back into the core. */
+struct order_sink {
+	uint64_t (*emit)(struct order_sink *sink, const struct order *o);
+	/* Bytes of a stream so far (offset of its next byte), as recorded by orders carried out or queued. */
+	uint64_t (*offset)(struct order_sink *sink, enum stream stream);
+};
+
+/* ---- events ---- */
+enum event_kind {
+	EV_TLS_UP,      /* side */
+	EV_GRANTED,     /* grant; the target is connected */
+	EV_REFUSED,     /* code; text: what the client may be told, with ref */
+	EV_LOGIN,       /* code 0: bytes to send (may be empty); is_done: login is complete. code < 0: failed, text for the client */
+	EV_DIALED,      /* side aux */
+	EV_CLOSED,      /* side: the peer closed or failed (code 0: clean EOF; H_ETLS, H_EIO, …) */
+	EV_CANCEL,      /* another connection asked to cancel; pid was compared by the shell */
+	EV_TIMER,
+	EV_NO_BUDGET,   /* the whole message does not fit the budget */
+	EV_KILL,        /* code: H_EKILLED, H_EEXPIRED, H_ERECORDER, H_EKEEPER, H_EQUOTA, H_EDRAIN…: say it in the protocol, then close */
+	EV_DRAIN,       /* end at the next idle moment */
+	EV_PARSED, EV_DECIDED, /* guardrails, a later issue */
+	EV_KIND_COUNT
+};
+
+struct event {
+	enum event_kind kind;
+	enum side side;
+	int code;
+	bool is_done;
+	uint64_t now_ns;
+	struct str bytes;
+	struct str text;
+	const struct grant *grant;
+};
+
+/* Facts about the client connection, known when the core opens. */
+struct proto_open {
+	struct order_sink *sink;
+	bool is_loopback;      /* TLS may be left out */
+	bool has_tls;          /* the listener can speak TLS */
+	uint64_t now_ns;
+	struct str server_version_floor; /* reserved, empty */
+};
+
+/*
+ * One row of the table of protocols (proto/protos.c). All members are set, unless a comment says
+ * that NULL is allowed. The shell allocates core_size zeroed bytes per session and frees them after fini.
+ */
+struct proto {
+	const char *name;
+	uint16_t default_port;
+	size_t core_size;
+	void (*init)(void *core, const struct proto_open *open);
+	/* 0, or a negative code: the core has already ordered what to say, the shell closes. */
+	int (*on_bytes)(void *core, enum side side, struct str data, uint64_t now_ns) must_use;
+	int (*on_event)(void *core, const struct event *ev) must_use;
+	void (*fini)(void *core);
+	/* True when nothing is in flight and no transaction is open: a moment at which ending loses nothing. */
+	bool (*is_idle)(const void *core);
+	/* Phase name, for logs and dumps; static text. */
+	const char *(*phase)(const void *core);
+};
+
+extern const struct proto *const protos[]; /* NULL at the end; proto/protos.c */
+const struct proto *proto_find(struct str name);
+
+#endif
