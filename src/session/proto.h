@@ -14,7 +14,8 @@
  *
  * Consumption. on_bytes(side, data) shows all unconsumed bytes of that side, at most 64 KiB unless
  * the core asked for more by ORD_NEED. The core consumes from the front, in order, by RELAY, SKIP
- * and REDACT; what it does not consume is shown again together with what arrives. A RELAY may name
+ * and REDACT; what it does not consume is shown again together with what arrives, and also after every
+ * on_event and every on_bytes of another side (the core may have waited for just that). A RELAY may name
  * more bytes than are there: the shell passes them in windows of at most 64 KiB as they come, unseen by the
  * core, and calls on_bytes for that side only when all have passed.
  *
