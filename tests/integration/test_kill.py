@@ -1,0 +1,151 @@
+"""kill -9 under load: every byte that the server received is in the recovered record (DESIGN §2, promise 1).
+
+A tee between gateway and server says what the server received. After each kill the record is read
+again, and the bytes of each connection must be the beginning of stream U of the session that its
+application_name names.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+import lab
+import tee
+from test_oracle import Streams, exported
+
+ROLES = ["keeper", "egress", "worker", "recorder"]
+
+
+@pytest.fixture
+def teed(make_gateway, pg):
+    server_side = tee.Tee(("127.0.0.1", pg.port))
+    pg.sql("shop", "create table if not exists load(k int primary key, v int); insert into load select g, 0 from generate_series(1, 50) g on conflict do nothing; grant all on load to app")
+    gateway = make_gateway(address=f"127.0.0.1:{server_side.port}", tls="disable")
+    yield gateway, server_side
+    server_side.close()
+
+
+def start_load(gateway, clients=4, seconds=60):
+    script = gateway.dir / "load.sql"
+    script.write_text("\\set k random(1, 50)\nupdate load set v = v + 1 where k = :k;\nselect v, repeat('r', 500) from load where k = :k;\n")
+    env = {**os.environ, "PGPASSWORD": gateway.token(), "PGSSLMODE": "require"}
+    return subprocess.Popen([str(lab.pg_bin() / "pgbench"), "-h", "127.0.0.1", "-p", str(gateway.port), "-U", "shop", "-n", "-c", str(clients), "-T", str(seconds), "-M", "prepared",
+                             "-f", str(script), "shop"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=gateway.dir)
+
+
+def under_way(server_side, count):
+    lab.wait_for(lambda: sum(len(t.down) for t in server_side.conversations) > count, "load")
+
+
+def check_recorded(gateway, server_side):
+    """Returns how many connections were compared."""
+    compared = 0
+    for talk in server_side.conversations:
+        found = re.search(rb"hansard:([0-9a-z]{4}-[0-9a-z]{4})", bytes(talk.up[:600]))
+        if not found:
+            assert len(talk.up) < 24, "bytes of a session that does not name itself"
+            continue
+        got = Streams(exported(gateway, found.group(1).decode()))
+        received = bytes(talk.up)
+        recorded = got.bytes["U"][:len(received)]
+        received = bytearray(received)
+        for offset, length in got.holes["U"]:
+            received[offset:offset + length] = b"\0" * len(received[offset:offset + length])
+        assert bytes(recorded) == bytes(received), f"session {found.group(1)}: the server received what is not recorded"
+        compared += 1
+    return compared
+
+
+def works_again(gateway):
+    return lab.wait_for(lambda: gateway.psql("select 7", check=False).stdout == "7\n", "service to resume")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_child_killed_under_load(teed, role):
+    gateway, server_side = teed
+    load = start_load(gateway)
+    under_way(server_side, 200_000)
+    for _ in range(3):
+        victim = lab.wait_for(lambda: gateway.children().get(role), role)
+        os.kill(victim, signal.SIGKILL)
+        lab.wait_for(lambda: gateway.children().get(role) not in (None, victim), f"a new {role}")
+        works_again(gateway)
+        if load.poll() is not None:
+            load = start_load(gateway)
+            under_way(server_side, sum(len(t.down) for t in server_side.conversations) + 50_000)
+    load.terminate()
+    load.wait()
+    assert gateway.process.poll() is None
+    gateway.stop()
+    assert check_recorded(gateway, server_side) >= 4
+    done = gateway.hansard("verify", check=False)
+    assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-2000:]
+    done = lab.python_verifier(gateway.store, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("what", ["supervisor", "all"])
+def test_gateway_killed_under_load(teed, what):
+    gateway, server_side = teed
+    load = start_load(gateway)
+    under_way(server_side, 200_000)
+    children = gateway.children()
+    victims = [gateway.process.pid] + (list(children.values()) if what == "all" else [])
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    gateway.process.wait()
+    lab.wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in children.values()), "the children to exit")
+    load.wait(timeout=60)
+    gateway.start()
+    assert check_recorded(gateway, server_side) >= 4
+    assert all(not s["open"] for s in gateway.json("sessions"))
+    works_again(gateway)
+    gateway.stop()
+    done = lab.python_verifier(gateway.store, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_recorder_stalled_mid_insert(teed):
+    """A recorder that stands still: nothing reaches the server, the client sees 58030, service resumes by itself."""
+    gateway, server_side = teed
+    gateway.psql("select 1")
+    recorder = gateway.children()["recorder"]
+    # A session that is open before the stall.
+    client = subprocess.Popen(["psql", gateway.conninfo(), "-XAtq", "-v", "VERBOSITY=verbose"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, "PGPASSWORD": gateway.token()})
+    client.stdin.write("select 'open';\n")
+    client.stdin.flush()
+    assert client.stdout.readline() == "open\n"
+    os.kill(recorder, signal.SIGSTOP)
+    before = gateway.pg.sql("shop", "select count(*) from orders")
+    client.stdin.write("insert into orders values (5000, 'stalled', 1);\n")
+    client.stdin.flush()
+    begin = time.monotonic()
+    _, err = client.communicate(timeout=60)
+    assert "58030" in err, err
+    assert time.monotonic() - begin < 40
+    assert gateway.pg.sql("shop", "select count(*) from orders") == before
+    lab.wait_for(lambda: gateway.children().get("recorder") not in (None, recorder), "a new recorder")
+    works_again(gateway)
+
+
+def test_keeper_gone_new_clients_wait(teed):
+    gateway, _ = teed
+    token = gateway.token()
+    os.kill(gateway.children()["keeper"], signal.SIGKILL)
+    assert gateway.psql("select 3", token).stdout == "3\n"
+
+
+def test_sigterm_drains_and_seals(teed):
+    gateway, _ = teed
+    client = subprocess.Popen(["psql", gateway.conninfo(), "-XAtq", "-c", "select pg_sleep(1), 'finished'"], stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, "PGPASSWORD": gateway.token()})
+    lab.wait_for(lambda: gateway.pg.sql("shop", "select 1 from pg_stat_activity where query like '%finished%' and usename = 'app'").strip(), "the query to run")
+    gateway.process.send_signal(signal.SIGTERM)
+    assert "finished" in client.communicate(timeout=30)[0]
+    assert gateway.process.wait(30) == 0
+    assert lab.python_verifier(gateway.store).returncode == 0
