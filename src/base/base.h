@@ -37,7 +37,7 @@
 #define no_return __attribute__((noreturn))
 
 #define container_of(ptr, type, member) \
-	((type *)(void *)((char *)(void *)(ptr) - offsetof(type, member)))
+	((type *)(void *)((char *)(void *)(ptr)-offsetof(type, member)))
 
 static inline void auto_free_fn(void *p) {
 	free(*(void **)p);
@@ -87,7 +87,7 @@ char *xasprintf(const char *fmt, ...) must_use printf_like(1, 2);
 /* glibc makes alloca a macro, and a macro cannot be poisoned. rand() is left to tools/lint: OpenSSL's
  * headers name a parameter so. */
 #undef alloca
-#pragma GCC poison strcpy strcat sprintf vsprintf strtok strncpy strncat atoi atol gets alloca srand mktemp \
-	tmpnam
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok strncpy strncat atoi atol gets alloca \
+	srand mktemp tmpnam
 
 #endif

@@ -13,12 +13,12 @@
 #include "base/str.h"
 
 struct buf {
-	uint8_t *p;  /* allocation, NULL when none */
-	size_t cap;  /* its size */
-	size_t off;  /* consumed so far */
-	size_t len;  /* bytes held, from p + off */
-	size_t max;  /* cap never exceeds this */
-	bool bad;    /* a write did not fit */
+	uint8_t *p; /* allocation, NULL when none */
+	size_t cap; /* its size */
+	size_t off; /* consumed so far */
+	size_t len; /* bytes held, from p + off */
+	size_t max; /* cap never exceeds this */
+	bool bad;   /* a write did not fit */
 };
 
 void buf_init(struct buf *b, size_t max);

@@ -75,8 +75,13 @@ static const struct unit {
 	const char *name;
 	uint64_t ns;
 } units[] = {
-	{ "d", 86400 * NS_PER_S }, { "h", 3600 * NS_PER_S }, { "m", 60 * NS_PER_S }, { "s", NS_PER_S },
-	{ "ms", NS_PER_MS },	   { "us", NS_PER_US },	     { "ns", 1 },
+	{ "d", 86400 * NS_PER_S },
+	{ "h", 3600 * NS_PER_S },
+	{ "m", 60 * NS_PER_S },
+	{ "s", NS_PER_S },
+	{ "ms", NS_PER_MS },
+	{ "us", NS_PER_US },
+	{ "ns", 1 },
 };
 
 int duration_parse(struct str s, uint64_t *ret_ns) {

@@ -45,8 +45,8 @@ uint32_t crc32c_table(uint32_t crc, const void *data, size_t n) {
 		memcpy(&w, p, sizeof(w));
 		w = le64toh(w) ^ crc;
 		crc = table[7][w & 0xff] ^ table[6][w >> 8 & 0xff] ^ table[5][w >> 16 & 0xff] ^
-		      table[4][w >> 24 & 0xff] ^ table[3][w >> 32 & 0xff] ^ table[2][w >> 40 & 0xff] ^
-		      table[1][w >> 48 & 0xff] ^ table[0][w >> 56];
+		      table[4][w >> 24 & 0xff] ^ table[3][w >> 32 & 0xff] ^
+		      table[2][w >> 40 & 0xff] ^ table[1][w >> 48 & 0xff] ^ table[0][w >> 56];
 	}
 	for (; n != 0; n--, p++)
 		crc = crc >> 8 ^ table[0][(crc ^ *p) & 0xff];

@@ -102,7 +102,8 @@ void hmac_sha256(uint8_t out[SHA256_SIZE], struct str key, struct str data) {
 	sha256_parts(inner, (struct str[]){ str_mem(pad, HMAC_BLOCK), data }, 2);
 	for (size_t i = 0; i < HMAC_BLOCK; i++)
 		pad[i] ^= 0x36 ^ 0x5c;
-	sha256_parts(out, (struct str[]){ str_mem(pad, HMAC_BLOCK), str_mem(inner, SHA256_SIZE) }, 2);
+	sha256_parts(out, (struct str[]){ str_mem(pad, HMAC_BLOCK), str_mem(inner, SHA256_SIZE) },
+	             2);
 	wipe(pad, sizeof(pad));
 	wipe(inner, sizeof(inner));
 }
@@ -117,13 +118,13 @@ void md5_hex(char out[33], const struct str *parts, size_t count) {
 }
 
 void pbkdf2_sha256(uint8_t out[SHA256_SIZE], struct str password, struct str salt,
-		   uint32_t iterations) {
+                   uint32_t iterations) {
 	(void)pthread_once(&setup_once, setup);
 	assert(password.n <= INT32_MAX && salt.n <= INT32_MAX);
 	assert(iterations >= 1 && iterations <= INT32_MAX);
 	must(PKCS5_PBKDF2_HMAC(password.p != NULL ? password.p : "", (int)password.n,
-			       (const unsigned char *)salt.p, (int)salt.n, (int)iterations, md_sha256,
-			       SHA256_SIZE, out) == 1);
+	                       (const unsigned char *)salt.p, (int)salt.n, (int)iterations,
+	                       md_sha256, SHA256_SIZE, out) == 1);
 }
 
 void random_bytes(void *p, size_t n) {
@@ -200,8 +201,8 @@ void short_id(char out[SHORT_ID_SIZE], const uint8_t sid[SID_SIZE]) {
 }
 
 static EVP_PKEY *seed_key(const uint8_t seed[ED25519_SEED_SIZE]) {
-	EVP_PKEY *key =
-		EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed, ED25519_SEED_SIZE);
+	EVP_PKEY *key = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed,
+	                                                ED25519_SEED_SIZE);
 
 	must(key != NULL);
 	return key;
@@ -216,7 +217,7 @@ void ed25519_public(uint8_t pub[ED25519_PUB_SIZE], const uint8_t seed[ED25519_SE
 }
 
 void ed25519_sign(uint8_t sig[ED25519_SIG_SIZE], const uint8_t seed[ED25519_SEED_SIZE],
-		  struct str msg) {
+                  struct str msg) {
 	EVP_PKEY *key = seed_key(seed);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	size_t n = ED25519_SIG_SIZE;
@@ -230,15 +231,16 @@ void ed25519_sign(uint8_t sig[ED25519_SIG_SIZE], const uint8_t seed[ED25519_SEED
 
 /* A public key that is no point of the curve verifies nothing. */
 bool ed25519_verify(const uint8_t sig[ED25519_SIG_SIZE], const uint8_t pub[ED25519_PUB_SIZE],
-		    struct str msg) {
-	EVP_PKEY *key = EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, pub, ED25519_PUB_SIZE);
+                    struct str msg) {
+	EVP_PKEY *key = EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, pub,
+	                                               ED25519_PUB_SIZE);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	bool ok = false;
 
 	must(ctx != NULL);
 	if (key != NULL && EVP_DigestVerifyInit_ex(ctx, NULL, NULL, NULL, NULL, key, NULL) == 1)
 		ok = EVP_DigestVerify(ctx, sig, ED25519_SIG_SIZE, (const unsigned char *)msg.p,
-				      msg.n) == 1;
+		                      msg.n) == 1;
 	EVP_MD_CTX_free(ctx);
 	EVP_PKEY_free(key);
 	return ok;

@@ -22,7 +22,8 @@ void sha256_parts(uint8_t out[SHA256_SIZE], const struct str *parts, size_t coun
 void hmac_sha256(uint8_t out[SHA256_SIZE], struct str key, struct str data);
 void md5_hex(char out[33], const struct str *parts, size_t count); /* PostgreSQL md5 login only */
 /* RFC 8018, HMAC-SHA-256, 32 bytes of key. */
-void pbkdf2_sha256(uint8_t out[SHA256_SIZE], struct str password, struct str salt, uint32_t iterations);
+void pbkdf2_sha256(uint8_t out[SHA256_SIZE], struct str password, struct str salt,
+                   uint32_t iterations);
 
 /* Castagnoli, reflected, as iSCSI and S3 use it. Start with crc = 0; chain by passing the last. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
@@ -41,7 +42,9 @@ void short_id(char out[SHORT_ID_SIZE], const uint8_t sid[SID_SIZE]);
 #define ED25519_SEED_SIZE 32
 #define ED25519_SIG_SIZE 64
 void ed25519_public(uint8_t pub[ED25519_PUB_SIZE], const uint8_t seed[ED25519_SEED_SIZE]);
-void ed25519_sign(uint8_t sig[ED25519_SIG_SIZE], const uint8_t seed[ED25519_SEED_SIZE], struct str msg);
-bool ed25519_verify(const uint8_t sig[ED25519_SIG_SIZE], const uint8_t pub[ED25519_PUB_SIZE], struct str msg);
+void ed25519_sign(uint8_t sig[ED25519_SIG_SIZE], const uint8_t seed[ED25519_SEED_SIZE],
+                  struct str msg);
+bool ed25519_verify(const uint8_t sig[ED25519_SIG_SIZE], const uint8_t pub[ED25519_PUB_SIZE],
+                    struct str msg);
 
 #endif

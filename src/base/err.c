@@ -13,6 +13,8 @@
 
 #include <stdarg.h>
 
+/* The formatter does not see that a row ends in a comma. */
+/* clang-format off */
 static const char *const names[] = {
 	"OK",
 #define X(code, class, text) #code,
@@ -33,6 +35,8 @@ static const char *const classes[] = {
 	H_ERRORS(X)
 #undef X
 };
+
+/* clang-format on */
 
 static const char *lookup(const char *const *table, int code, const char *unknown) {
 	if (code >= 0)
@@ -55,7 +59,7 @@ const char *h_err_class(int code) {
 }
 
 printf_like(4, 0) static int fill(struct err *e, int code, const char *where, const char *fmt,
-				  va_list args) {
+                                  va_list args) {
 	if (e == NULL || e->code != 0)
 		return code;
 	e->code = code;

@@ -51,6 +51,8 @@
 	X(EENCODING, policy, "text encoding refused") \
 	X(EBUG, bug, "internal error")
 
+/* The formatter does not see that a row ends in a comma. */
+/* clang-format off */
 enum h_err {
 	H_EOK_ = 0,
 #define X(code, class, text) H_NEG_##code,
@@ -65,6 +67,8 @@ enum {
 #undef X
 };
 
+/* clang-format on */
+
 /* "EIO" for H_EIO; "OK" for 0 and more; "E?" for a number that is not in the table. Static text. */
 const char *h_err_name(int code);
 /* The sentence of the table, static text. */
@@ -74,7 +78,7 @@ const char *h_err_class(int code);
 
 /* A failure that a person reads: where, and what to do. Filled by err_set(), first writer wins. */
 struct err {
-	int code;       /* 0 while nothing failed */
+	int code;        /* 0 while nothing failed */
 	char where[160]; /* "file:line" or empty */
 	char text[480];  /* one sentence, no trailing newline, never a secret */
 };

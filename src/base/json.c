@@ -38,7 +38,8 @@ static uint32_t code_point(const uint8_t *p, size_t n) {
 
 /* Length of the code point that s begins with, 0 when it is not UTF-8. */
 static size_t sequence_len(struct str s) {
-	size_t n = (uint8_t)s.p[0] < 0x80 ? 1 : (uint8_t)s.p[0] < 0xe0 ? 2 : (uint8_t)s.p[0] < 0xf0 ? 3 : 4;
+	static const uint8_t lens[16] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4 };
+	size_t n = lens[(uint8_t)s.p[0] >> 4];
 
 	return n <= s.n && str_utf8_bad(str_head(s, n)) == n ? n : 0;
 }

@@ -40,7 +40,8 @@ static const char *const level_marks[] = {
 struct line {
 	char p[LINE_SIZE];
 	size_t n;
-	bool cut;
+	bool cut;       /* something did not fit; nothing more is written */
+	bool is_closed; /* what was cut is a string that ends properly */
 };
 
 void log_setup(const char *process, bool json, enum log_level lowest) {
@@ -49,8 +50,12 @@ void log_setup(const char *process, bool json, enum log_level lowest) {
 	conf.lowest = lowest;
 }
 
+static size_t room(const struct line *l) {
+	return l->n < LINE_SIZE - TAIL_ROOM ? LINE_SIZE - TAIL_ROOM - l->n : 0;
+}
+
 static void put(struct line *l, struct str s) {
-	if (s.n > LINE_SIZE - TAIL_ROOM - l->n) {
+	if (l->cut || s.n > room(l)) {
 		l->cut = true;
 		return;
 	}
@@ -63,16 +68,17 @@ static void put_z(struct line *l, const char *z) {
 	put(l, str_of(z));
 }
 
+/* A string that was begun always ends: the room that is kept back has space for its quote. */
 static void put_quoted(struct line *l, struct str s) {
 	size_t used;
 
 	put_z(l, "\"");
 	if (l->cut)
 		return;
-	l->n += json_escape(l->p + l->n, LINE_SIZE - TAIL_ROOM - l->n, s, &used);
-	l->cut = used < s.n;
-	/* The room that is kept back has space for this quote. */
+	l->n += json_escape(l->p + l->n, room(l), s, &used);
 	l->p[l->n++] = '"';
+	l->cut = used < s.n;
+	l->is_closed = l->cut;
 }
 
 static void put_u64(struct line *l, uint64_t v) {
@@ -90,17 +96,17 @@ static void put_i64(struct line *l, int64_t v) {
 }
 
 static void put_hex(struct line *l, struct str s) {
-	char text[3];
+	put_z(l, "\"");
+	if (l->cut)
+		return;
+	size_t fits = MIN(s.n, room(l) / 2);
 
-	if (s.n > (LINE_SIZE - TAIL_ROOM - l->n) / 2) {
-		l->cut = true;
-		s.n = (LINE_SIZE - TAIL_ROOM - l->n) / 2;
-	}
-	for (size_t i = 0; i < s.n; i++) {
-		hex_encode(text, s.p + i, 1);
-		memcpy(l->p + l->n, text, 2);
-		l->n += 2;
-	}
+	/* Its NUL falls on the place of the quote. */
+	hex_encode(l->p + l->n, s.p, fits);
+	l->n += 2 * fits;
+	l->p[l->n++] = '"';
+	l->cut = fits < s.n;
+	l->is_closed = l->cut;
 }
 
 /* Words of letters, digits and a few marks need no quotes in the text form. */
@@ -141,28 +147,22 @@ static void put_value(struct line *l, const struct kv *f) {
 		put_str(l, str_of(h_err_text((int)f->i)));
 		break;
 	case KV_HEX:
-		put_z(l, conf.json ? "\"" : "");
 		put_hex(l, f->s);
-		l->p[l->n] = '"';
-		l->n += conf.json ? 1 : 0;
 		break;
 	case KV_END:
 		break;
 	}
 }
 
-/* A field whose name does not fit, or whose value is a number that does not, is taken back. */
+/* What does not fit is taken back, but for a string, of which the beginning stays. */
 static void put_field(struct line *l, const struct kv *f) {
 	size_t before = l->n;
 
 	put_z(l, conf.json ? ",\"" : " ");
 	put_z(l, f->key);
 	put_z(l, conf.json ? "\":" : "=");
-	if (!l->cut)
-		put_value(l, f);
-	if (l->cut && (f->kind != KV_STR || l->p[l->n - 1] != '"') && f->kind != KV_HEX)
-		l->n = before;
-	else if (l->cut && f->kind == KV_HEX && l->n - before < strlen(f->key) + 4)
+	put_value(l, f);
+	if (l->cut && !l->is_closed)
 		l->n = before;
 }
 
@@ -207,6 +207,7 @@ void log_line(enum log_level level, const char *event, const struct kv *fields, 
 		return;
 	l.n = 0;
 	l.cut = false;
+	l.is_closed = false;
 	put_head(&l, level, event);
 	for (size_t i = 0; i < count && !l.cut; i++)
 		put_field(&l, &fields[i]);

@@ -47,9 +47,11 @@ static inline struct kv kv_hex(const char *key, struct str s) {
 void log_setup(const char *process, bool json, enum log_level lowest);
 void log_line(enum log_level level, const char *event, const struct kv *fields, size_t count);
 
+/* The first row keeps the array from being empty. */
+#define LOG_FIELDS(...) ((const struct kv[]){ { .key = NULL }, ##__VA_ARGS__ })
 #define log_at(level, event, ...) \
-	log_line((level), (event), (const struct kv[]){ { .key = NULL }, ##__VA_ARGS__ } + 1, \
-		 sizeof((const struct kv[]){ { .key = NULL }, ##__VA_ARGS__ }) / sizeof(struct kv) - 1)
+	log_line((level), (event), LOG_FIELDS(__VA_ARGS__) + 1, \
+	         ARRAY_LEN(LOG_FIELDS(__VA_ARGS__)) - 1)
 #define log_debug(event, ...) log_at(LOG_DEBUG, event, ##__VA_ARGS__)
 #define log_info(event, ...) log_at(LOG_INFO, event, ##__VA_ARGS__)
 #define log_warn(event, ...) log_at(LOG_WARN, event, ##__VA_ARGS__)

@@ -162,7 +162,7 @@ static void sip_round(uint64_t v[4]) {
 /* SipHash-1-3 (Aumasson, Bernstein): one round per word, three at the end. */
 static uint64_t sip_hash(struct str s) {
 	uint64_t v[4] = { sip_key[0] ^ 0x736f6d6570736575U, sip_key[1] ^ 0x646f72616e646f6dU,
-			  sip_key[0] ^ 0x6c7967656e657261U, sip_key[1] ^ 0x7465646279746573U };
+		          sip_key[0] ^ 0x6c7967656e657261U, sip_key[1] ^ 0x7465646279746573U };
 	uint64_t last = (uint64_t)s.n << 56;
 	size_t i = 0;
 

@@ -44,7 +44,8 @@ static inline void list_drop(struct list *item) {
 #define list_first(head, type, member) container_of((head)->next, type, member)
 #define list_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
 #define list_each_safe(it, tmp, head) \
-	for (struct list *it = (head)->next, *tmp = it->next; it != (head); it = tmp, tmp = it->next)
+	for (struct list *it = (head)->next, *tmp = it->next; it != (head); \
+	     it = tmp, tmp = it->next)
 
 struct map;
 struct map *map_new(size_t count_max) must_use;

@@ -74,7 +74,8 @@ TEST(str_copies) {
 /* Decodes by arithmetic instead of by table: an independent opinion on one sequence. */
 static bool model_utf8(const uint8_t *p, size_t n, size_t *ret_len) {
 	static const uint32_t smallest[5] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
+	static const uint8_t lens[16] = { 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 2, 3, 4 };
+	size_t len = p[0] < 0xf8 ? lens[p[0] >> 4] : 0;
 	uint32_t cp = len == 1 ? p[0] : p[0] & (0x7fU >> len);
 
 	if (len == 0 || len > n)
@@ -101,16 +102,16 @@ TEST(utf8_edges) {
 	CHECK_EQ_U(str_utf8_bad(STR("plain ASCII of more than sixteen bytes")), 38);
 	CHECK_EQ_U(str_utf8_bad(STR("\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf")), 10);
 	CHECK_EQ_U(str_utf8_bad(STR("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf")), 8);
-	CHECK_EQ_U(str_utf8_bad(STR("a\xc0\x80")), 1);          /* overlong NUL */
-	CHECK_EQ_U(str_utf8_bad(STR("a\xc1\xbf")), 1);          /* overlong */
-	CHECK_EQ_U(str_utf8_bad(STR("a\xe0\x9f\xbf")), 1);      /* overlong */
-	CHECK_EQ_U(str_utf8_bad(STR("a\xed\xa0\x80")), 1);      /* surrogate */
-	CHECK_EQ_U(str_utf8_bad(STR("a\xed\x9f\xbf")), 4);      /* just before them */
-	CHECK_EQ_U(str_utf8_bad(STR("a\xf0\x8f\xbf\xbf")), 1);  /* overlong */
-	CHECK_EQ_U(str_utf8_bad(STR("a\xf4\x90\x80\x80")), 1);  /* beyond U+10FFFF */
+	CHECK_EQ_U(str_utf8_bad(STR("a\xc0\x80")), 1);         /* overlong NUL */
+	CHECK_EQ_U(str_utf8_bad(STR("a\xc1\xbf")), 1);         /* overlong */
+	CHECK_EQ_U(str_utf8_bad(STR("a\xe0\x9f\xbf")), 1);     /* overlong */
+	CHECK_EQ_U(str_utf8_bad(STR("a\xed\xa0\x80")), 1);     /* surrogate */
+	CHECK_EQ_U(str_utf8_bad(STR("a\xed\x9f\xbf")), 4);     /* just before them */
+	CHECK_EQ_U(str_utf8_bad(STR("a\xf0\x8f\xbf\xbf")), 1); /* overlong */
+	CHECK_EQ_U(str_utf8_bad(STR("a\xf4\x90\x80\x80")), 1); /* beyond U+10FFFF */
 	CHECK_EQ_U(str_utf8_bad(STR("a\xf5\x80\x80\x80")), 1);
-	CHECK_EQ_U(str_utf8_bad(STR("ab\x80")), 2);             /* stray continuation */
-	CHECK_EQ_U(str_utf8_bad(STR("ab\xe2\x82")), 2);         /* cut short */
+	CHECK_EQ_U(str_utf8_bad(STR("ab\x80")), 2);     /* stray continuation */
+	CHECK_EQ_U(str_utf8_bad(STR("ab\xe2\x82")), 2); /* cut short */
 	CHECK_EQ_U(str_utf8_bad(STR("0123456789abcdef0123456\xff")), 23);
 }
 
@@ -199,8 +200,9 @@ TEST(base64_vectors) {
 }
 
 TEST(base64_strict) {
-	static const char *const bad[] = { "Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "====", "Z===",
-					   "Zm9v\n", "Zm 9", "Zm-_", "=Zm9", "Zm=v", "Zm9vZ==g" };
+	static const char *const bad[] = { "Z",        "Zg",   "Zg=",  "Zh==",    "Zm9=",
+		                           "Zg==Zg==", "====", "Z===", "Zm9v\n",  "Zm 9",
+		                           "Zm-_",     "=Zm9", "Zm=v", "Zm9vZ==g" };
 	uint8_t raw[16];
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)

@@ -40,8 +40,8 @@ bool test_check(bool ok, const char *file, int line, const char *expr) {
 
 bool test_eq_u(uint64_t a, uint64_t b, const char *file, int line, const char *expr) {
 	if (!test_check(a == b, file, line, expr))
-		printf("#   left %" PRIu64 " (0x%" PRIx64 "), right %" PRIu64 " (0x%" PRIx64 ")\n", a, a, b,
-		       b);
+		printf("#   left %" PRIu64 " (0x%" PRIx64 "), right %" PRIu64 " (0x%" PRIx64 ")\n",
+		       a, a, b, b);
 	return a == b;
 }
 

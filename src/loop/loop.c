@@ -248,7 +248,7 @@ static int sleep_ms(const struct loop *l, int timeout_ms) {
 /* ---- turns ---- */
 
 void loop_hooks(struct loop *l, bool (*before)(void *), void (*after)(void *), void (*end)(void *),
-		void *arg) {
+                void *arg) {
 	l->before = before;
 	l->after = after;
 	l->end = end;

@@ -56,7 +56,8 @@ void timer_stop(struct loop *l, struct timer *t);
 /* before(arg) runs right before the loop would sleep and returns false if it must not sleep;
  * after(arg) runs when it woke, and whenever before() ran; end(arg) runs at the end of each turn.
  * Any may be NULL. */
-void loop_hooks(struct loop *l, bool (*before)(void *), void (*after)(void *), void (*end)(void *), void *arg);
+void loop_hooks(struct loop *l, bool (*before)(void *), void (*after)(void *), void (*end)(void *),
+                void *arg);
 /* One turn; waits at most timeout_ms (-1: until something happens). */
 int loop_turn(struct loop *l, int timeout_ms) must_use;
 /* Turns until loop_stop(). */

@@ -97,7 +97,7 @@ void timer_stop(struct loop *l, struct timer *t) {
 }
 
 void loop_hooks(struct loop *l, bool (*before)(void *), void (*after)(void *), void (*end)(void *),
-		void *arg) {
+                void *arg) {
 	l->before = before;
 	l->after = after;
 	l->end = end;

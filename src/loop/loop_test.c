@@ -268,8 +268,9 @@ TEST(timers_fire_in_order) {
 		for (unsigned i = 0; i < TICKS; i++) {
 			const struct timer *m = &model[i];
 
-			if (m->due_ns != 0 && (best == NULL || m->due_ns < best->due_ns ||
-					       (m->due_ns == best->due_ns && m->order < best->order)))
+			if (m->due_ns != 0 &&
+			    (best == NULL || m->due_ns < best->due_ns ||
+			     (m->due_ns == best->due_ns && m->order < best->order)))
 				best = m;
 		}
 		REQUIRE(best != NULL);
