@@ -17,30 +17,36 @@
 
 struct start_thread { /* one loop thread of the worker and its ring */
 	int ring_fd;
-	int commit_fd;      /* worker: read-only; recorder: read-write */
-	int worker_event;   /* the recorder writes it to wake the thread */
+	int commit_fd;    /* worker: read-only; recorder: read-write */
+	int worker_event; /* the recorder writes it to wake the thread */
 };
 
 struct start {
 	enum role role;
-	int supervisor;              /* channel 3 */
-	int peer[ROLE_COUNT];        /* channel to that role, -1 where there is none (WK, KR, KE) */
-	int recorder_event;          /* worker threads write it to wake the recorder; both hold it */
-	int control;                 /* keeper: listening control.sock; else -1 */
-	int env;                     /* keeper: sealed memfd with the supervisor's environment (NUL separated); else -1 */
-	uint32_t thread_count;       /* worker, recorder (at its start; later rings come by SUP_RING) */
+	int supervisor;       /* channel 3 */
+	int peer[ROLE_COUNT]; /* channel to that role, -1 where there is none (WK, KR, KE) */
+	int recorder_event;   /* worker threads write it to wake the recorder; both hold it */
+	int control; /* keeper that replaces one: listening control.sock; else -1 (SUP_STORE brings it) */
+	int env; /* keeper: sealed memfd with the supervisor's environment (NUL separated); else -1 */
+	uint32_t thread_count; /* worker, recorder (at its start; later rings come by SUP_RING) */
 	struct start_thread threads[START_THREADS_MAX];
-	struct str config_path;      /* keeper */
-	struct str store_path;       /* recorder: absolute, from SUP_CONFIG; keeper: empty, it reads the configuration */
-	uint8_t node_boot[16];       /* random id of this boot, the same for all */
+	struct str config_path; /* keeper */
+	struct str
+		store_path; /* recorder: absolute, from SUP_CONFIG; keeper: empty, it reads the configuration */
+	uint8_t node_boot[16]; /* random id of this boot, the same for all */
 	bool log_json;
 	uint8_t log_level;
-	bool peers_restarted;        /* this child replaces one that died: ask peers for state */
-	uint64_t segment_size;       /* recorder: from SUP_CONFIG */
+	bool peers_restarted;  /* this child replaces one that died: ask peers for state */
+	uint64_t segment_size; /* recorder: from SUP_CONFIG */
 	uint32_t segment_count;
 };
 
+/* Everything absent. */
+void start_init(struct start *s, enum role role);
+/* fds: IPC_FDS_MAX places. */
 void start_put(struct buf *b, int *fds, size_t *ret_fd_count, const struct start *s);
+/* Reads what start_put wrote; text borrows from the message. H_EPROTO, with nothing taken. */
+int start_get(struct start *s, struct ipc_msg *m) must_use;
 /* Reads SUP_START from channel 3 (blocking); text is copied into memory that lives as long as the process. */
 int start_receive(struct start *s) must_use;
 
