@@ -84,9 +84,12 @@ char *xstrdup(const char *s) must_use;
 /* Formats into fresh memory; the caller frees it. */
 char *xasprintf(const char *fmt, ...) must_use printf_like(1, 2);
 
-/* glibc makes alloca a macro, and a macro cannot be poisoned. rand() is left to tools/lint: OpenSSL's
- * headers name a parameter so. */
+/* A macro cannot be poisoned, and glibc makes some of these macros. rand() is left to tools/lint,
+ * because headers of OpenSSL name a parameter so. */
 #undef alloca
+#undef sprintf
+#undef vsprintf
+#undef strncpy
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok strncpy strncat atoi atol gets alloca \
 	srand mktemp tmpnam
 

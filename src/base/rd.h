@@ -17,7 +17,9 @@ struct rd {
 };
 
 static inline struct rd rd_of(struct str s) {
-	return (struct rd){ .p = (const uint8_t *)s.p, .end = (const uint8_t *)s.p + s.n };
+	const uint8_t *p = (const uint8_t *)s.p;
+
+	return (struct rd){ .p = p, .end = s.n != 0 ? p + s.n : p };
 }
 
 static inline size_t rd_left(const struct rd *r) {
