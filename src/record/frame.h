@@ -104,6 +104,9 @@ void frame_codec_key(struct frame_codec *c, const uint8_t key[FRAME_KEY_SIZE]);
  * Returns the frame's size, or H_ELIMIT (raw too long, or cap too small). */
 int frame_encode(struct frame_codec *c, struct frame_head *h, struct str raw, uint8_t *out,
 		 size_t cap) must_use;
+/* For a stored body that is there already: out holds FRAME_HEAD_SIZE free bytes and h->body_len bytes
+ * of body, and h says truly how it is stored. Fills body_hash and writes the header. */
+void frame_put_head(struct frame_head *h, uint8_t *out);
 /* The leaf of an encoded frame (or of its first FRAME_HASHED_SIZE bytes). */
 void frame_leaf(uint8_t out[SHA256_SIZE], const void *frame);
 
@@ -122,13 +125,17 @@ int frame_after_salt(struct str raw, struct str *ret) must_use;
 /* A raw body for a kind with JSON: fresh salt, then the text. */
 void frame_put_json(struct buf *raw, struct str json);
 
+struct frame_span {
+	uint32_t at, len;
+};
+
 /* Collects events into the raw body of one data frame. The first event's dt is known only when the
  * frame is cut, so room is kept before it. Memory is attached with the first event and given back
  * by frame_builder_reset() when `trim`. */
 struct frame_builder {
 	struct buf raw;
 	uint32_t n_events, n_commands, commands_cap;
-	uint32_t *command_at; /* offsets in raw of the events (after len); the first event's is patched */
+	struct frame_span *commands; /* command events in raw, after len; the first event's is set late */
 	size_t first_payload; /* bytes of the first event's payload */
 	uint64_t first_mono, last_mono;
 	uint8_t first_type, first_flags;

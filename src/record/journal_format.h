@@ -68,8 +68,8 @@ int seg_scan_next(struct seg_scan *s, struct batch *ret);
 /* After seg_scan_next() said 0: looks on every later block of the image for a batch of this use of
  * the segment with a number >= s->next. 1 and the first such batch, or 0. The scan does not move. */
 int seg_scan_beyond(const struct seg_scan *s, struct batch *ret);
-/* Why no valid batch is at s->at: static text ("end of segment", "zeros", "another use", "number",
- * "crc", "padding"). For messages. */
+/* Why no valid batch is at s->at: static text ("end of segment", "zeros", "magic", "another use",
+ * "length", "crc", "number", "padding"). For messages. */
 const char *seg_scan_why(const struct seg_scan *s);
 
 #endif
