@@ -49,7 +49,7 @@ static const struct type_row target_types[256] = {
 	['K'] = { "BackendKeyData", CONTROL_MAX },
 	['N'] = { "NoticeResponse", BULK_MAX },
 	['R'] = { "Authentication", CONTROL_MAX },
-	['S'] = { "ParameterStatus", BULK_MAX },
+	['S'] = { "ParameterStatus", CONTROL_MAX },
 	['T'] = { "RowDescription", BULK_MAX },
 	['V'] = { "FunctionCallResponse", BULK_MAX },
 	['W'] = { "CopyBothResponse", CONTROL_MAX },
@@ -178,7 +178,7 @@ static struct pg_value value_read(struct rd *r) {
 	if (n == UINT32_MAX)
 		return (struct pg_value){ .is_null = true };
 	if (n > LEN_MAX)
-		r->bad = true;
+		rd_fail(r);
 	return (struct pg_value){ .bytes = rd_bytes(r, n) };
 }
 
