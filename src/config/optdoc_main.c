@@ -1,0 +1,20 @@
+/* optdoc_main.c: prints the documentation that the option table makes: --markdown or --mdoc. */
+#include "config/config.h"
+
+int main(int argc, char **argv) {
+	struct buf out;
+
+	buf_init(&out, MIB);
+	if (argc == 2 && strcmp(argv[1], "--markdown") == 0) {
+		config_markdown(&out);
+	} else if (argc == 2 && strcmp(argv[1], "--mdoc") == 0) {
+		config_mdoc(&out);
+	} else {
+		(void)fprintf(stderr, "usage: optdoc --markdown | --mdoc\n");
+		return 2;
+	}
+	int rc = fwrite(buf_peek(&out).p, 1, out.len, stdout) == out.len ? 0 : 1;
+
+	buf_fini(&out);
+	return rc;
+}

@@ -1,0 +1,120 @@
+/*
+ * options.h: the one table of configuration options.
+ *
+ * The parser, `hansard check`, config_show(), docs/configuration.md and hansard.yaml(5) are
+ * all made from it, so none can know an option that another does not.
+ *
+ * Columns: identifier; owner (G: Gateway, C: Connection, R: one role of it, A: one access rule of
+ * it); path ("*" is any name, "[]" any element); type; member of the owner's struct; range ("a|b"
+ * for choices, "low..high" for numbers, durations and sizes); default ("" none, "!" required);
+ * when a change takes effect (RELOAD: at SIGHUP, for new sessions; RESTART: at the next start);
+ * help.
+ */
+#ifndef CONFIG_OPTIONS_H
+#define CONFIG_OPTIONS_H
+
+#define CONFIG_OPTIONS(X) \
+	/* Gateway */ \
+	X(G_API, G, "apiVersion", CONST, none, "hansard/v1", "!", RELOAD, \
+	  "Shape of the document.") \
+	X(G_KIND, G, "kind", CONST, none, "Gateway", "!", RELOAD, \
+	  "There is exactly one Gateway document.") \
+	X(G_NAME, G, "metadata.name", NAME, name, "", "", RELOAD, \
+	  "A name for people; not used for anything else.") \
+	X(G_LABELS, G, "metadata.labels", LABELS, labels, "", "", RELOAD, "Labels for people.") \
+	X(G_STORE_PATH, G, "spec.store.path", PATH, store_path, "", "./data", RESTART, \
+	  "Directory of the record, the keys and the control socket. Made when absent.") \
+	X(G_STORE_SEGMENT_SIZE, G, "spec.store.segment_size", SIZE, segment_size, "64KiB..1GiB", \
+	  "64MiB", RESTART, "Size of one journal segment.") \
+	X(G_STORE_SEGMENTS, G, "spec.store.segments", INT, segments, "2..1024", "4", RESTART, \
+	  "Journal segments to start with; more are added in the background when needed.") \
+	X(G_STORE_SIZE_MAX, G, "spec.store.size_max", SIZE, store_size_max, "0..1024TiB", "0", \
+	  RESTART, \
+	  "New sessions are refused when the store has grown to this; 0: the file system is the " \
+	  "limit.") \
+	X(G_LISTEN_POSTGRES, G, "spec.listen.postgres", ADDRESS, listen_postgres, "", \
+	  "127.0.0.1:15432", RELOAD, \
+	  "Where PostgreSQL clients connect: host:port or \"[v6]:port\". Off loopback, clients " \
+	  "must use TLS.") \
+	X(G_LISTEN_TLS_CERT, G, "spec.listen.tls.cert", PATH, tls_cert, "", "", RELOAD, \
+	  "Certificate chain (PEM, leaf first). Without it a private CA is made in the store, its " \
+	  "root exported to <store>/ca.pem.") \
+	X(G_LISTEN_TLS_KEY, G, "spec.listen.tls.key", PATH, tls_key, "", "", RELOAD, \
+	  "Private key of the certificate (PEM, not encrypted).") \
+	X(G_IDENTITY_LOCAL, G, "spec.identity.local", FLAG, identity_local, "", "", RELOAD, \
+	  "The embedded issuer behind `hansard token`. The value is an empty mapping: {}.") \
+	X(G_LIMIT_SESSIONS, G, "spec.limits.sessions", INT, sessions_max, "1..65536", "4096", \
+	  RELOAD, "Sessions at the same time.") \
+	X(G_LIMIT_PER_IDENTITY, G, "spec.limits.sessions_per_identity", INT, per_identity_max, \
+	  "1..65536", "256", RELOAD, "Sessions of one subject at the same time.") \
+	X(G_LIMIT_PREADMISSION, G, "spec.limits.preadmission", INT, preadmission_max, "1..65536", \
+	  "512", RELOAD, "Connections at the same time that are not admitted yet.") \
+	X(G_LIMIT_ADMISSION_TIME, G, "spec.limits.admission_timeout", DURATION, admission_ns, \
+	  "1s..5m", "10s", RELOAD, "Time from accepting a connection to its admission.") \
+	X(G_LIMIT_SESSION_BYTES, G, "spec.limits.session_bytes", SIZE, session_bytes_max, \
+	  "0..1024TiB", "0", RELOAD, \
+	  "Recorded bytes of one session, before compression; the session ends there. 0: no limit.") \
+	X(G_LIMIT_FAILED_PROOFS, G, "spec.limits.failed_proofs", INT, failed_proofs_max, \
+	  "1..10000", "30", RELOAD, \
+	  "Failed proofs per minute and source network (/24, /64); beyond it, all are refused " \
+	  "unlooked at.") \
+	X(G_THREADS, G, "spec.workers.threads", INT, threads, "1..16", "1", RESTART, \
+	  "Event loop threads of the worker; one per core that it may use.") \
+	/* Connection */ \
+	X(C_API, C, "apiVersion", CONST, none, "hansard/v1", "!", RELOAD, \
+	  "Shape of the document.") \
+	X(C_KIND, C, "kind", CONST, none, "Connection", "!", RELOAD, "One registered target.") \
+	X(C_NAME, C, "metadata.name", NAME, name, "", "!", RELOAD, \
+	  "What clients give as user name: psql -U NAME, or -U ROLE.NAME.") \
+	X(C_LABELS, C, "metadata.labels", LABELS, labels, "", "", RELOAD, \
+	  "Kept with each session of this connection.") \
+	X(C_PROTOCOL, C, "spec.protocol", ENUM, protocol, "postgres", "!", RELOAD, \
+	  "What client and target speak.") \
+	X(C_ADDRESS, C, "spec.address", TARGET, address, "", "!", RELOAD, \
+	  "The target: host:port, \"[v6]:port\" or unix:/path/of/socket.") \
+	X(C_DB_DEFAULT, C, "spec.databases.default", TEXT, database, "1..63", "", RELOAD, \
+	  "Database of clients that name none.") \
+	X(C_DB_ALLOW, C, "spec.databases.allow", TEXTS, databases, "1..63", "", RELOAD, \
+	  "Databases that may be named; [\"*\"] is any. Without it, only the default.") \
+	X(C_TLS_MODE, C, "spec.tls.mode", ENUM, tls_mode, "disable|require|verify-ca|verify-full", \
+	  "verify-full", RELOAD, \
+	  "TLS to the target. require encrypts and does not check who answers. Never spoken on " \
+	  "Unix sockets.") \
+	X(C_TLS_CA, C, "spec.tls.ca", PATH, tls_ca, "", "", RELOAD, \
+	  "Root certificates (PEM) for verify-ca and verify-full; without it, the system's.") \
+	X(C_TLS_SERVER_NAME, C, "spec.tls.server_name", TEXT, server_name, "1..253", "", RELOAD, \
+	  "Name that the target's certificate must carry, when it is not the address's host.") \
+	X(R_USER, R, "spec.roles.*.user", TEXT, user, "1..63", "!", RELOAD, \
+	  "User at the target. The role named default is taken when a client names none.") \
+	X(R_AUTH, R, "spec.roles.*.auth", ENUM, auth, "scram-sha-256|md5|password|trust", \
+	  "scram-sha-256", RELOAD, \
+	  "The only login method that is accepted from the target. password sends the clear " \
+	  "password, over verified TLS only.") \
+	X(R_PASSWORD, R, "spec.roles.*.password", SECRET, password, "", "", RELOAD, \
+	  "Password at the target, by reference: { env: NAME } or { file: PATH }.") \
+	X(A_GROUPS, A, "spec.access[].groups", TEXTS, groups, "1..128", "!", RELOAD, \
+	  "Identities in any of these groups …") \
+	X(A_ROLES, A, "spec.access[].roles", TEXTS, roles, "1..32", "!", RELOAD, \
+	  "… may use any of these roles.") \
+	X(C_DURABLE, C, "spec.record.durable", ENUM, durable, "before-forward|both-ways|async", \
+	  "before-forward", RELOAD, \
+	  "What waits until it is on disk: bytes for the target, bytes both ways, or nothing (async, " \
+	  "for development: a crash loses the newest part of the record).") \
+	X(C_RESULTS, C, "spec.record.results", ENUM, results, "full", "full", RELOAD, \
+	  "How much of answers is kept.") \
+	X(C_HYGIENE, C, "spec.hygiene", ENUM, hygiene, "pinned|open", "pinned", RELOAD, \
+	  "pinned: UTF-8 only, start-up parameters by allow-list, what changes the meaning of text " \
+	  "ends the session. open: everything passes.") \
+	X(C_SESSION_MAX, C, "spec.session_max", DURATION, session_max_ns, "1s..365d", "8h", \
+	  RELOAD, "Longest life of a session; it ends at the next idle moment.") \
+	X(C_CONNECT_TIMEOUT, C, "spec.connect_timeout", DURATION, connect_ns, "100ms..2m", "10s", \
+	  RELOAD, "Time to reach the target.")
+
+enum option_id {
+#define X(id, ...) OPT_##id,
+	CONFIG_OPTIONS(X)
+#undef X
+		OPT_COUNT
+};
+
+#endif
