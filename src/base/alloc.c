@@ -34,12 +34,12 @@ void *xcalloc(size_t count, size_t size) {
 	return p;
 }
 
-void *xrealloc(void *old, size_t n) {
-	void *p = realloc(old, MAX(n, (size_t)1));
+void *xrealloc(void *p, size_t n) {
+	void *moved = realloc(p, MAX(n, (size_t)1));
 
-	if (p == NULL)
+	if (moved == NULL)
 		out_of_memory();
-	return p;
+	return moved;
 }
 
 char *xstrdup(const char *s) {

@@ -84,8 +84,8 @@ char *xstrdup(const char *s) must_use;
 /* Formats into fresh memory; the caller frees it. */
 char *xasprintf(const char *fmt, ...) must_use printf_like(1, 2);
 
-/* A macro cannot be poisoned, and glibc makes some of these macros. rand() is left to tools/lint,
- * because headers of OpenSSL name a parameter so. */
+/* A macro cannot be poisoned, and glibc makes some of these macros. The name rand is left to
+ * tools/lint, because headers of OpenSSL name a parameter so. */
 #undef alloca
 #undef sprintf
 #undef vsprintf

@@ -26,7 +26,7 @@ void pbkdf2_sha256(uint8_t out[SHA256_SIZE], struct str password, struct str sal
                    uint32_t iterations);
 
 /* Castagnoli, reflected, as iSCSI and S3 use it. Start with crc = 0; chain by passing the last. */
-uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+uint32_t crc32c(uint32_t crc, const void *data, size_t n);
 
 /* From the kernel's generator; aborts when it fails. */
 void random_bytes(void *p, size_t n);

@@ -5,9 +5,9 @@
 #include "base/crypto.h"
 
 /* Slicing by eight; any machine. */
-uint32_t crc32c_table(uint32_t crc, const void *p, size_t n);
+uint32_t crc32c_table(uint32_t crc, const void *data, size_t n);
 /* SSE4.2; only where crc32c_has_sse42(). */
-uint32_t crc32c_sse42(uint32_t crc, const void *p, size_t n);
+uint32_t crc32c_sse42(uint32_t crc, const void *data, size_t n);
 bool crc32c_has_sse42(void);
 
 #endif

@@ -12,9 +12,9 @@
  */
 #include "base/str.h"
 
-#include "base/err.h"
-
 #include <limits.h>
+
+#include "base/err.h"
 
 static char lower(char c) {
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
