@@ -377,12 +377,14 @@ TEST(ring_event_that_cannot_be) {
 
 /* --- two threads --- */
 
-enum { EVENTS = 150000, WINDOW = 40, PATIENCE_MS = 10000 };
+enum { WINDOW = 40, PATIENCE_MS = 10000 };
 
 struct duo {
 	struct pair p;
 	int to_recorder, to_worker;
 	_Atomic bool has_failed;
+	bool is_spinning; /* nobody sleeps: head and tail are all that orders the two */
+	uint64_t events;
 };
 
 static void ping(int fd) {
@@ -405,8 +407,8 @@ static void *run_worker(void *arg) {
 	struct ring *w = &d->p.w;
 	uint64_t seq = 0, durable = 0, state = 1;
 
-	while (durable < EVENTS && !d->has_failed) {
-		while (seq < EVENTS && seq - durable < WINDOW) {
+	while (durable < d->events && !d->has_failed) {
+		while (seq < d->events && seq - durable < WINDOW) {
 			state = state * 6364136223846793005u + 1442695040888963407u;
 			struct ring_event *e = ring_reserve(w, (state >> 40) % 20000);
 			if (e == NULL)
@@ -419,7 +421,7 @@ static void *run_worker(void *arg) {
 		}
 		if (ring_publish(w))
 			ping(d->to_recorder);
-		if (!ring_changed(w)) {
+		if (!d->is_spinning && !ring_changed(w)) {
 			if (ring_worker_may_sleep(w) && !block_on(d->to_worker))
 				d->has_failed = true;
 			ring_worker_awake(w);
@@ -436,7 +438,7 @@ static void *run_recorder(void *arg) {
 	uint64_t seq = 0;
 	int rc;
 
-	while (seq < EVENTS && !d->has_failed) {
+	while (seq < d->events && !d->has_failed) {
 		uint64_t before = seq;
 		while ((rc = ring_take(r, &e, d->p.payload)) == 1) {
 			if (e.seq != ++seq ||
@@ -450,7 +452,9 @@ static void *run_recorder(void *arg) {
 			ring_set_durable(r, 5, 7, seq);
 		if (ring_commit_done(r))
 			ping(d->to_worker);
-		if (seq < EVENTS && ring_recorder_may_sleep(r) && !block_on(d->to_recorder))
+		if (d->is_spinning)
+			continue;
+		if (seq < d->events && ring_recorder_may_sleep(r) && !block_on(d->to_recorder))
 			d->has_failed = true;
 		ring_recorder_awake(r);
 	}
@@ -467,8 +471,8 @@ static void share_mapping(struct pair *p) {
 	p->w.commit = p->r.commit;
 }
 
-TEST(ring_two_threads) {
-	struct duo d = { .has_failed = false };
+static void run_duo(bool is_spinning, uint64_t events) {
+	struct duo d = { .is_spinning = is_spinning, .events = events };
 	pthread_t worker, recorder;
 
 	pair_open(&d.p);
@@ -481,11 +485,19 @@ TEST(ring_two_threads) {
 	(void)pthread_join(worker, NULL);
 	(void)pthread_join(recorder, NULL);
 	CHECK(!d.has_failed);
-	CHECK_EQ_U(ring_durable(&d.p.w, 5, 7, NULL), EVENTS);
+	CHECK_EQ_U(ring_durable(&d.p.w, 5, 7, NULL), events);
 	(void)close(d.to_recorder);
 	(void)close(d.to_worker);
 	d.p.w = (struct ring){ 0 };
 	pair_close(&d.p);
+}
+
+TEST(ring_two_threads_sleeping) {
+	run_duo(false, 150000);
+}
+
+TEST(ring_two_threads_spinning) {
+	run_duo(true, 20000);
 }
 
 TEST_MAIN
