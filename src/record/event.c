@@ -1,14 +1,14 @@
 /*
  * event.c: payloads of record events (docs/record-format.md §4, §5).
  *
- * Each writer has its parser beside it, in the order of the format's table. A payload is exactly
- * what its type says: bytes left over, a stream where the type has none, or a kind or status that
- * is not in the list are H_EFORMAT, because two readers that disagree about one record are worse
- * than one that refuses. Slices borrow from the payload.
+ * A payload is exactly what its type says: bytes left over or a stream that the type does not have
+ * are H_EFORMAT, because two readers that disagree about one record are worse than one that
+ * refuses. Only the lists that may grow at their end (why, command kind and status) are taken as
+ * they come: an older reader shows a newer number as "?". Slices borrow from the payload.
  */
 #include "record/event.h"
 
-enum { WHY_MAX = 9, KIND_MAX = 4, STATUS_MAX = 4, SQLSTATE = 5 };
+enum { SQLSTATE = 5 };
 
 const char *rec_type_name(unsigned type) {
 	static const char *const names[] = {
@@ -26,13 +26,11 @@ void rec_put_raw(struct buf *b, uint64_t offset, struct str bytes) {
 }
 
 void rec_put_why(struct buf *b, uint8_t why, uint64_t offset, struct str bytes) {
-	assert(why <= WHY_MAX);
 	w_u8(b, why);
 	rec_put_raw(b, offset, bytes);
 }
 
 void rec_put_redacted(struct buf *b, uint8_t why, uint64_t offset, uint64_t length) {
-	assert(why <= WHY_MAX);
 	w_u8(b, why);
 	w_varint(b, offset);
 	w_varint(b, length);
@@ -50,7 +48,6 @@ static const uint64_t *command_number(const struct rec_command *c, unsigned i) {
 }
 
 void rec_put_command(struct buf *b, const struct rec_command *c) {
-	assert(c->kind <= KIND_MAX && c->status <= STATUS_MAX);
 	assert(c->sqlstate[0] == '\0' || strlen(c->sqlstate) == SQLSTATE);
 	w_u8(b, c->kind);
 	w_u8(b, c->status);
@@ -81,8 +78,6 @@ static void parse_command(struct rec_command *c, struct rd *r) {
 
 	c->kind = rd_u8(r);
 	c->status = rd_u8(r);
-	if (c->kind > KIND_MAX || c->status > STATUS_MAX)
-		rd_fail(r);
 	c->verb = rd_vstr(r);
 	struct str state = rd_bytes(r, SQLSTATE);
 	struct str hash = rd_bytes(r, sizeof(c->text_sha256));
@@ -100,14 +95,6 @@ static void parse_command(struct rec_command *c, struct rd *r) {
 		rd_fail(r);
 }
 
-static uint8_t parse_why(struct rd *r) {
-	uint8_t why = rd_u8(r);
-
-	if (why > WHY_MAX)
-		rd_fail(r);
-	return why;
-}
-
 static void parse_bytes(struct rec_event *e, struct rd *r) {
 	e->offset = rd_varint(r);
 	e->bytes = rd_bytes(r, rd_left(r));
@@ -117,7 +104,7 @@ static void parse_bytes(struct rec_event *e, struct rd *r) {
 }
 
 static void parse_redacted(struct rec_event *e, struct rd *r) {
-	e->why = parse_why(r);
+	e->why = rd_u8(r);
 	e->offset = rd_varint(r);
 	e->length = rd_varint(r);
 	if (e->offset > UINT64_MAX - e->length)
@@ -152,7 +139,7 @@ int rec_event_parse(struct rec_event *e, uint8_t type, uint8_t flags, struct str
 	switch ((enum rec_type)type) {
 	case REC_DROPPED:
 	case REC_INJECTED:
-		e->why = parse_why(&r);
+		e->why = rd_u8(&r);
 		parse_bytes(e, &r);
 		break;
 	case REC_RAW:

@@ -166,13 +166,15 @@ struct frame_walk {
 	struct str event; /* the current event's bytes after len */
 };
 int frame_walk_begin(struct frame_walk *w, const struct frame_head *h, struct str raw) must_use;
-/* 1 an event (slices borrow from raw), 0 the end, < 0 H_EFORMAT / H_ETRUNC. */
+/* 1 an event (slices borrow from raw), 0 the end, < 0 H_EFORMAT / H_ETRUNC. After an event whose
+ * payload does not parse (e->type and flags then say which) the walk can go on. */
 int frame_walk_next(struct frame_walk *w, struct rec_event *e) must_use;
 /* The leaf of command i: event is its bytes after len. */
 void frame_command_leaf(uint8_t out[SHA256_SIZE], const uint8_t salt[FRAME_SALT_SIZE], uint32_t i,
 			struct str event);
-/* 0 when the raw body of a data frame agrees with its header: event count, events well formed,
- * command root. H_ETAMPERED when the root differs, H_EFORMAT else. */
+/* 0 when the raw body of a data frame agrees with its header: event count, command root.
+ * H_ETAMPERED when the root differs, H_EFORMAT or H_ETRUNC else. Payloads are not parsed: what a
+ * worker wrote is recorded as it is. */
 int frame_check_events(const struct frame_head *h, struct str raw) must_use;
 
 /* Index and trailer (§7). */

@@ -202,33 +202,45 @@ int frame_walk_begin(struct frame_walk *w, const struct frame_head *h, struct st
 	return 0;
 }
 
-int frame_walk_next(struct frame_walk *w, struct rec_event *e) {
+/* The next event's head; *ret_payload borrows. 1, 0 at the end, or the code. */
+static int walk_head(struct frame_walk *w, struct rec_event *e, struct str *ret_payload) {
 	if (w->left == 0)
 		return rd_done(&w->r);
 	w->event = rd_vstr(&w->r);
 	if (w->r.bad)
 		return rd_done(&w->r);
 	struct rd r = rd_of(w->event);
-	uint8_t type = rd_u8(&r), flags = rd_u8(&r);
-	int64_t dt = rd_svarint(&r);
 
+	e->type = rd_u8(&r);
+	e->flags = rd_u8(&r);
+	w->mono_ns += (uint64_t)rd_svarint(&r);
 	if (r.bad)
 		return rd_done(&r);
-	int rc = rec_event_parse(e, type, flags, rd_bytes(&r, rd_left(&r)));
-
-	if (rc < 0)
-		return rc;
-	w->mono_ns += (uint64_t)dt;
-	e->seq = w->seq++;
-	e->mono_ns = w->mono_ns;
-	w->n_commands += type == REC_COMMAND;
+	*ret_payload = rd_bytes(&r, rd_left(&r));
+	w->n_commands += e->type == REC_COMMAND;
 	w->left--;
 	return 1;
 }
 
+int frame_walk_next(struct frame_walk *w, struct rec_event *e) {
+	struct rec_event head = { 0 };
+	struct str payload = STR_NONE;
+	int rc = walk_head(w, &head, &payload);
+
+	if (rc > 0) {
+		int parsed = rec_event_parse(e, head.type, head.flags, payload);
+
+		rc = parsed < 0 ? parsed : rc;
+		e->seq = w->seq++;
+		e->mono_ns = w->mono_ns;
+	}
+	return rc;
+}
+
 int frame_check_events(const struct frame_head *h, struct str raw) {
 	struct frame_walk w;
-	struct rec_event e;
+	struct rec_event e = { 0 };
+	struct str payload;
 	struct tree t;
 	uint8_t hash[SHA256_SIZE];
 	int rc = frame_walk_begin(&w, h, raw);
@@ -236,7 +248,7 @@ int frame_check_events(const struct frame_head *h, struct str raw) {
 	if (rc < 0)
 		return rc;
 	tree_init(&t);
-	while ((rc = frame_walk_next(&w, &e)) > 0) {
+	while ((rc = walk_head(&w, &e, &payload)) > 0) {
 		if (e.type != REC_COMMAND)
 			continue;
 		frame_command_leaf(hash, (const uint8_t *)w.salt.p, w.n_commands - 1, w.event);
