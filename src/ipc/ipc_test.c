@@ -207,9 +207,11 @@ static void fill(struct start *s, uint32_t threads) {
 	s->peer[ROLE_WORKER] = numbered(2);
 	s->recorder_event = numbered(3);
 	s->env = numbered(4);
+	s->lock = numbered(5);
 	s->thread_count = threads;
 	for (uint32_t i = 0; i < threads; i++)
-		s->threads[i] = (struct start_thread){ numbered(10 + (int)i * 3),
+		s->threads[i] = (struct start_thread){ (uint16_t)(900 + i),
+			                               numbered(10 + (int)i * 3),
 			                               numbered(11 + (int)i * 3),
 			                               numbered(12 + (int)i * 3) };
 	s->config_path = STR("/etc/h.yaml");
@@ -226,13 +228,15 @@ static bool is_same(const struct start *s, uint32_t threads) {
 	bool ok = s->role == ROLE_RECORDER && number_of(s->peer[ROLE_KEEPER]) == 1 &&
 	          number_of(s->peer[ROLE_WORKER]) == 2 && s->peer[ROLE_EGRESS] == -1 &&
 	          number_of(s->recorder_event) == 3 && s->control == -1 && number_of(s->env) == 4 &&
-	          s->thread_count == threads && str_is(s->config_path, "/etc/h.yaml") &&
-	          str_is(s->store_path, "/var/lib/h") && s->node_boot[15] == 0xb0 && s->log_json &&
-	          s->log_level == 3 && s->peers_restarted && s->segment_size == (uint64_t)1 << 33 &&
+	          number_of(s->lock) == 5 && s->thread_count == threads &&
+	          str_is(s->config_path, "/etc/h.yaml") && str_is(s->store_path, "/var/lib/h") &&
+	          s->node_boot[15] == 0xb0 && s->log_json && s->log_level == 3 &&
+	          s->peers_restarted && s->segment_size == (uint64_t)1 << 33 &&
 	          s->segment_count == 4;
 
 	for (uint32_t i = 0; i < threads; i++)
-		ok = ok && number_of(s->threads[i].ring_fd) == 10 + (long)i * 3 &&
+		ok = ok && s->threads[i].ring == 900 + i &&
+		     number_of(s->threads[i].ring_fd) == 10 + (long)i * 3 &&
 		     number_of(s->threads[i].commit_fd) == 11 + (long)i * 3 &&
 		     number_of(s->threads[i].worker_event) == 12 + (long)i * 3;
 	return ok;
@@ -280,9 +284,9 @@ TEST(start_refuses_what_does_not_fit) {
 	m.type = IPC_SUP_READY;
 	CHECK_EQ_I(start_get(&got, &m), H_EPROTO);
 	m.type = IPC_SUP_START;
-	b.p[b.off + b.len - 4] = START_THREADS_MAX + 1;
+	b.p[b.off + b.len - 6] = START_THREADS_MAX + 1;
 	CHECK_EQ_I(start_get(&got, &m), H_EPROTO);
-	b.p[b.off + b.len - 4] = 1;
+	b.p[b.off + b.len - 6] = 1;
 	CHECK_EQ_I(start_get(&got, &m), 0);
 	buf_fini(&b);
 }

@@ -4,8 +4,8 @@
  * Payload, little-endian, vstr for text:
  *   u8 role, u8 flags (1 JSON log, 2 peers restarted), u8 log level, 16 bytes boot id,
  *   u64 segment size, u32 segment count, vstr config path, vstr store path,
- *   u8 peers present (bit per role), u8 singles present (1 recorder event, 2 control, 4 env),
- *   u32 thread count
+ *   u8 peers present (bit per role), u8 singles present (1 recorder event, 2 control, 4 env, 8 lock),
+ *   u32 thread count, u16 ring number per thread
  * Descriptors in that order: peers by role, singles, then ring, commit, worker's event per thread.
  */
 #include "ipc/start.h"
@@ -14,19 +14,24 @@
 #include <poll.h>
 
 enum { FLAG_JSON = 1, FLAG_RESTARTED = 2 };
-enum { SINGLES = 3 };
+enum { SINGLES = 4 };
 
 static_assert(ROLE_COUNT + SINGLES + 3 * START_THREADS_MAX <= IPC_FDS_MAX,
               "everything a child may hold fits one message");
 
 void start_init(struct start *s, enum role role) {
 	*s = (struct start){
-		.role = role, .supervisor = -1, .recorder_event = -1, .control = -1, .env = -1
+		.role = role,
+		.supervisor = -1,
+		.recorder_event = -1,
+		.control = -1,
+		.env = -1,
+		.lock = -1,
 	};
 	for (size_t i = 0; i < ROLE_COUNT; i++)
 		s->peer[i] = -1;
 	for (size_t i = 0; i < START_THREADS_MAX; i++)
-		s->threads[i] = (struct start_thread){ -1, -1, -1 };
+		s->threads[i] = (struct start_thread){ 0, -1, -1, -1 };
 }
 
 /* Appends those of `from` that are there; returns which (bit per place). */
@@ -43,7 +48,7 @@ static uint8_t put_fds(int *fds, size_t *count, const int *from, size_t n) {
 }
 
 void start_put(struct buf *b, int *fds, size_t *ret_fd_count, const struct start *s) {
-	const int singles[SINGLES] = { s->recorder_event, s->control, s->env };
+	const int singles[SINGLES] = { s->recorder_event, s->control, s->env, s->lock };
 	size_t count = 0;
 
 	assert(s->thread_count <= START_THREADS_MAX);
@@ -61,6 +66,7 @@ void start_put(struct buf *b, int *fds, size_t *ret_fd_count, const struct start
 	w_u32(b, s->thread_count);
 	for (size_t i = 0; i < s->thread_count; i++) {
 		const struct start_thread *t = &s->threads[i];
+		w_u16(b, t->ring);
 		assert(t->ring_fd >= 0 && t->commit_fd >= 0 && t->worker_event >= 0);
 		fds[count++] = t->ring_fd;
 		fds[count++] = t->commit_fd;
@@ -100,6 +106,8 @@ int start_get(struct start *s, struct ipc_msg *m) {
 	peers = rd_u8(&r);
 	singles = rd_u8(&r);
 	got.thread_count = rd_u32(&r);
+	for (size_t i = 0; i < MIN(got.thread_count, (uint32_t)START_THREADS_MAX); i++)
+		got.threads[i].ring = rd_u16(&r);
 	if (m->type != IPC_SUP_START || rd_done(&r) < 0 || role >= ROLE_COUNT ||
 	    peers >= 1u << ROLE_COUNT || singles >= 1u << SINGLES ||
 	    got.thread_count > START_THREADS_MAX ||
@@ -111,6 +119,7 @@ int start_get(struct start *s, struct ipc_msg *m) {
 	got.recorder_event = single_fds[0];
 	got.control = single_fds[1];
 	got.env = single_fds[2];
+	got.lock = single_fds[3];
 	for (size_t i = 0; i < got.thread_count; i++) {
 		got.threads[i].ring_fd = ipc_take_fd(m, next++);
 		got.threads[i].commit_fd = ipc_take_fd(m, next++);

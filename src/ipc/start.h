@@ -15,7 +15,8 @@
 #define START_THREADS_MAX 16
 #define START_FD 3
 
-struct start_thread { /* one loop thread of the worker and its ring */
+struct start_thread {  /* one loop thread of the worker and its ring */
+	uint16_t ring; /* its number, in ADMIT and on the record; never one that is still in use */
 	int ring_fd;
 	int commit_fd;    /* worker: read-only; recorder: read-write */
 	int worker_event; /* the recorder writes it to wake the thread */
@@ -28,6 +29,8 @@ struct start {
 	int recorder_event;   /* worker threads write it to wake the recorder; both hold it */
 	int control; /* keeper that replaces one: listening control.sock; else -1 (SUP_STORE brings it) */
 	int env; /* keeper: sealed memfd with the supervisor's environment (NUL separated); else -1 */
+	int lock; /* keeper, recorder: to be held open, never used; while one of them lives, no
+	              * other gateway can have the store, even if the supervisor is gone */
 	uint32_t thread_count; /* worker, recorder (at its start; later rings come by SUP_RING) */
 	struct start_thread threads[START_THREADS_MAX];
 	struct str config_path; /* keeper */
