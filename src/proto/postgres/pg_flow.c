@@ -207,7 +207,7 @@ const struct pg_table pg_client_table = {
 		['C'] = { .fn = on_close, .need = PG_NEED_WHOLE },
 		['D'] = { .fn = on_describe, .need = PG_NEED_WHOLE },
 		['E'] = { .fn = on_execute, .need = PG_NEED_WHOLE },
-		['F'] = { .fn = on_function, .need = PG_NEED_HEAD },
+		['F'] = { .fn = on_function, .need = PG_NEED_FIRST },
 		['H'] = { .fn = on_flush, .need = PG_NEED_WHOLE },
 		['P'] = { .fn = on_parse, .need = PG_NEED_WHOLE },
 		['Q'] = { .fn = on_query, .need = PG_NEED_WHOLE },

@@ -361,6 +361,7 @@ static int on_ready(struct pg_core *c, const struct pg_in *in) {
 	if (c->track.count > 0 || c->is_extended)
 		return PG_PASS;
 	c->copy_ahead = 0;
+	c->is_open[SIDE_CLIENT] = false; /* what was answered has gone by */
 	if (c->state == 'I') /* portals end with their transaction */
 		pg_portals_clear(&c->track);
 	return PG_PASS;
