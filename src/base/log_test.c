@@ -141,7 +141,7 @@ TEST(log_truncates_every_kind) {
 		for (size_t n = 3850; n < 3990; n++) {
 			big[n] = '\0';
 			capture(json != 0);
-			log_info("x", kv_int(big, INT64_MIN), kv_hex("h", STR("\x01\x02")));
+			log_info("x", kv_int(big, INT64_MIN), kv_err(H_EUPSTREAM));
 			char out[8192];
 			struct str line = captured(out, sizeof(out));
 

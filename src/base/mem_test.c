@@ -40,6 +40,11 @@ TEST(arena_caps_and_aligns) {
 	arena_reset(a);
 	p = arena_alloc(a, 64);
 	CHECK(p != NULL && p[0] == 0 && p[63] == 0);
+	memset(p, 0xee, 64);
+	arena_reset(a);
+	uint8_t *again = arena_alloc(a, 64);
+
+	CHECK(again == p && again[0] == 0 && again[63] == 0);
 	struct str s = arena_str(a, STR("name"));
 
 	CHECK_EQ_STR(s, STR("name"));
@@ -140,6 +145,21 @@ TEST(map_against_a_model) {
 	CHECK_EQ_U(sum, want);
 	map_free(&m);
 	CHECK(m == NULL);
+}
+
+TEST(map_is_capped) {
+	struct map *m = map_new(20);
+	int v = 1;
+
+	for (uint64_t n = 0; n < 20; n++)
+		CHECK_EQ_I(map_put(m, map_key_u64(&n), &v, NULL), 0);
+	uint64_t more = 20, known = 7;
+
+	CHECK_EQ_I(map_put(m, map_key_u64(&more), &v, NULL), H_ELIMIT);
+	CHECK_EQ_I(map_put(m, map_key_u64(&known), &v, NULL), 0);
+	CHECK(map_get(m, map_key_u64(&more)) == NULL);
+	CHECK_EQ_U(map_count(m), 20);
+	map_free(&m);
 }
 
 TEST(map_keys) {

@@ -176,6 +176,32 @@ TEST(loop_hangup_is_heard_once_when_nothing_is_wanted) {
 	(void)close(fd[0]);
 }
 
+/* The first to run takes the other's interest away: its event was fetched and must not be told. */
+static void on_silence(struct watch *w, unsigned events) {
+	struct seen *s = container_of(w, struct seen, w);
+
+	on_count(w, events);
+	loop_want(s->l, &s->other->w, 0);
+}
+
+TEST(loop_interest_counts_at_the_call) {
+	struct loop *l = loop_new();
+	int fd[2];
+
+	socket_pair(fd);
+	struct seen x = { .w = { .fd = fd[0], .fn = on_silence }, .l = l };
+	struct seen y = { .w = { .fd = fd[1], .fn = on_silence }, .l = l, .other = &x };
+
+	x.other = &y;
+	CHECK_EQ_I(loop_add(l, &x.w, LOOP_OUT), 0);
+	CHECK_EQ_I(loop_add(l, &y.w, LOOP_OUT), 0);
+	CHECK_EQ_I(loop_turn(l, -1), 0);
+	CHECK_EQ_U(x.calls + y.calls, 1);
+	loop_free(&l);
+	(void)close(fd[0]);
+	(void)close(fd[1]);
+}
+
 /* What epoll was told is visible in fdinfo: "tfd: 5 events: 1 …". */
 static unsigned told(int epoll_fd, int fd) {
 	char path[64], line[256];
