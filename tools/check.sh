@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-/usr/bin/python3}
 jobs=${JOBS:-$(nproc)}
 fuzz_seconds=${FUZZ_SECONDS:-$([ -n "${HANSARD_LONG:-}" ] && echo 120 || echo 8)}
+system_seconds=${SYSTEM_SECONDS:-$([ -n "${HANSARD_LONG:-}" ] && echo 14400 || echo 1200)}
 passed=0 failed=0 skipped=0
 began=$SECONDS
 mkdir -p build/logs
@@ -190,7 +191,8 @@ pytest_group() { # name directories...
 	done
 	rm -f "build/logs/$name.xml"
 	[ ${#dirs[@]} -gt 0 ] || return 0
-	"$python" -m pytest -q -p no:cacheprovider --junitxml="build/logs/$name.xml" -o junit_family=xunit1 "${dirs[@]}" \
+	# A hang must end as a failure: without the XML the count says so.
+	timeout -k 10 "$system_seconds" "$python" -m pytest -q -p no:cacheprovider --junitxml="build/logs/$name.xml" -o junit_family=xunit1 "${dirs[@]}" \
 		>"build/logs/$name.log" 2>&1
 }
 
@@ -204,9 +206,9 @@ pytest_count() { # name
 stage_system() {
 	stage system "pytest: integration, conformance, verifier, crash"
 	rm -f build/logs/verifier.log build/logs/integration.log
-	pytest_group verifier tests/verifier tests/crash tests/sim &
+	pytest_group verifier tests/verifier tests/crash tests/sim tests/conformance &
 	local other=$!
-	pytest_group integration tests/integration tests/conformance
+	pytest_group integration tests/integration
 	wait "$other"
 	pytest_count integration
 	pytest_count verifier
