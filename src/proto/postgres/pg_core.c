@@ -121,10 +121,12 @@ static uint64_t cap_of(const struct pg_core *c, enum side side, uint8_t type) {
 
 /* 1: enough of the message is there; 0: not yet (asked for, if the shell would not show it). */
 static int has_enough(struct pg_core *c, enum pg_need need, const struct pg_head *h, size_t there) {
-	if (need == PG_NEED_HEAD || there >= h->len)
+	if (there >= h->len)
 		return 1;
 	if (h->len <= SEEN_MAX)
-		return 0;
+		return 0; /* short ones go whole, so that an error can be said behind each */
+	if (need == PG_NEED_HEAD)
+		return 1;
 	if (need == PG_NEED_FIRST)
 		return there >= SEEN_MAX;
 	enum side side = c->run.side;

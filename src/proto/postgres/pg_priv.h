@@ -41,11 +41,11 @@ enum pg_verdict {
 	PG_STOP,     /* not now: it stays unconsumed, and so does what follows */
 };
 
-/* How much of a message its handler wants to see. */
+/* How much of a message longer than 64 KiB its handler wants to see; shorter ones are always whole. */
 enum pg_need {
 	PG_NEED_HEAD,  /* type and length: the rest streams past */
-	PG_NEED_FIRST, /* all of it up to 64 KiB; of a longer one the first 64 KiB */
-	PG_NEED_WHOLE, /* all of it, from the budget when it is longer than 64 KiB */
+	PG_NEED_FIRST, /* its first 64 KiB */
+	PG_NEED_WHOLE, /* all of it, from the budget */
 };
 
 struct pg_on {

@@ -161,7 +161,7 @@ static void do_tls(struct pg_shell *sh, enum side side) {
 	sh->in_tls[side] = true;
 	if (sh->in[side].len > 0) { /* CVE-2021-23214: proto.h makes this the shell's business */
 		note(sh, xstrdup("plaintext behind tls"));
-		sh->is_closed = true;
+		sh->is_attacked = true;
 	}
 }
 
@@ -222,8 +222,9 @@ static void returned(struct pg_shell *sh, int rc) {
 		breaks(sh, "a positive return");
 	if (rc < 0)
 		sh->is_closed = true;
-	if (sh->is_closed && !sh->in_tls[SIDE_CLIENT] && rc == 0 && sh->reason != 0)
+	if (sh->is_closed && rc == 0 && sh->reason != 0)
 		breaks(sh, "closed with a reason that was not returned");
+	sh->is_closed |= sh->is_attacked;
 }
 
 /* Shows the side what stands there; true when something was consumed. */

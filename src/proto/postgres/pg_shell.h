@@ -29,7 +29,7 @@ struct pg_shell {
 	bool no_budget;
 	bool in_tls[SIDE_COUNT];       /* TLS ordered, not yet up: the side is not read */
 	bool was_granted, has_tls_listener;
-	bool is_closed;
+	bool is_closed, is_attacked;
 	int reason;
 	uint64_t timer_ns;
 	size_t shown;                  /* bytes shown by the call under way, and its side */

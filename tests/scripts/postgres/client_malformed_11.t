@@ -1,0 +1,6 @@
+# Malformed: nothing of it reaches the target (bug 5).
+ready open
+> raw "Q" x:ffffffff
+fact client_violation invalid message length
+R error FATAL 08P01
+close EPROTO

@@ -1,0 +1,4 @@
+ready pinned
+! drain
+R error FATAL 57P01
+close EDRAIN

@@ -1,0 +1,4 @@
+open
+! drain
+R error FATAL 57P01
+close EDRAIN

@@ -1,0 +1,7 @@
+ready open
+> Q 'START_REPLICATION SLOT x LOGICAL 0/0'
+U Q 'START_REPLICATION SLOT x LOGICAL 0/0'
+< W i8:0 i16:0
+R error FATAL 0A000 'replication'
+cmd query unknown START_REPLICATION - rows=0 bytes=0 t=- text=START_REPLICATION SLOT x LOGICAL 0/0
+close EFEATURE
