@@ -215,6 +215,15 @@ stage_system() {
 	stage_end
 }
 
+# The same tests on the binary that checks itself; slow, hence for check-long.
+stage_system_asan() {
+	stage system_asan "pytest: integration, on the ASan and UBSan build"
+	rm -f build/logs/integration-asan.log
+	HANSARD_BUILD=$PWD/build-asan HANSARD_TEST_WAIT=120 pytest_group integration-asan tests/integration
+	pytest_count integration-asan
+	stage_end
+}
+
 stage_clients() {
 	stage clients "pytest: third-party clients"
 	rm -f build/logs/clients.log
@@ -234,7 +243,10 @@ exit_now() {
 	exit
 }
 
-[ $# -gt 0 ] || set -- deps release lint asan fuzz tsan clang system
+if [ $# = 0 ]; then
+	set -- deps release lint asan fuzz tsan clang system
+	[ -z "${HANSARD_LONG:-}" ] || set -- "$@" system_asan
+fi
 for name in "$@"; do
 	if ! declare -F "stage_$name" >/dev/null; then
 		echo "tools/check.sh: no stage \"$name\"" >&2

@@ -45,7 +45,7 @@ bites() { # name gate pattern
 }
 
 tree
-for gate in includes size words config format tidy analyzer; do
+for gate in includes size words mentions config format tidy analyzer; do
 	if out=$("$python" tools/lint/lint.py --root "$dir/t" --cache "$dir/cache" "$gate" 2>&1); then
 		result ok "$gate passes what is healthy"
 	else
@@ -91,6 +91,11 @@ tree; echo 'FROM ghcr.''io/x' >"$dir/t/notes.md"
 bites "words: a registry" words "a registry's name"
 tree; printf '\nint z(void);\n\nint z(void) {\n\treturn ra''nd(3);\n}\n' >>"$dir/t/src/ipc/x.c"
 bites "words: a predictable generator" words 'predictable'
+
+tree; echo 'see src/ipc/gone.c' >"$dir/t/notes.md"
+bites "mentions: a file that is not there" mentions 'src/ipc/gone.c is not there'
+tree; echo 'see src/ipc/x.c:y' >"$dir/t/notes.md"
+bites "mentions: a function that is not there" mentions 'src/ipc/x.c has no y'
 
 tree; echo 'NoSuchKey: true' >>"$dir/t/.clang-tidy"
 bites "config: an unknown key for clang-tidy" config 'unknown key|NoSuchKey|not those of the file'
