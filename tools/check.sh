@@ -200,7 +200,7 @@ pytest_count() { # name
 	[ -f "build/logs/$1.log" ] || return 0
 	local before=$failed
 	count pytest "build/logs/$1.xml"
-	[ "$failed" = "$before" ] || grep -E '^(E  |FAILED|ERROR)' "build/logs/$1.log" | head -n 40
+	[ "$failed" = "$before" ] || grep -E '^E  ' "build/logs/$1.log" | sort | uniq -c | sort -rn | head -n 30
 }
 
 stage_system() {
