@@ -117,7 +117,8 @@ static bool put_hex(struct buf *out, struct rd *r) {
 static bool put_uuid(struct buf *out, struct rd *r) {
 	struct str s = rd_bytes(r, 16);
 	for (size_t i = 0; i < s.n; i++)
-		w_fmt(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", (uint8_t)s.p[i]);
+		w_fmt(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+		      (uint8_t)s.p[i]);
 	return s.n == 16;
 }
 
@@ -231,11 +232,14 @@ static bool put_numeric(struct buf *out, struct rd *r) {
 	uint16_t sign = rd_be16(r);
 	int scale = rd_be16(r) & 0x3fff;
 	if (sign == 0xc000 || sign == 0xd000 || sign == 0xf000) {
-		w_bytes(out, sign == 0xc000 ? STR("NaN") : sign == 0xd000 ? STR("Infinity") : STR("-Infinity"));
+		w_bytes(out, sign == 0xc000   ? STR("NaN")
+		             : sign == 0xd000 ? STR("Infinity")
+		                              : STR("-Infinity"));
 		return count == 0;
 	}
 	struct str digits = rd_bytes(r, (size_t)count * 2);
-	if (digits.n != (size_t)count * 2 || (sign != 0 && sign != 0x4000) || weight > NUMERIC_DIGITS_MAX)
+	if (digits.n != (size_t)count * 2 || (sign != 0 && sign != 0x4000) ||
+	    weight > NUMERIC_DIGITS_MAX)
 		return false;
 	if (sign == 0x4000)
 		w_u8(out, '-');
@@ -251,7 +255,8 @@ static bool put_numeric(struct buf *out, struct rd *r) {
 	for (int done = 0, i = weight + 1; done < scale; done += 4, i++) {
 		int group = 0;
 		if (i >= 0 && i < count)
-			group = (uint8_t)digits.p[(size_t)i * 2] << 8 | (uint8_t)digits.p[(size_t)i * 2 + 1];
+			group = (uint8_t)digits.p[(size_t)i * 2] << 8 |
+			        (uint8_t)digits.p[(size_t)i * 2 + 1];
 		char text[8];
 		(void)snprintf(text, sizeof(text), "%04d", group % 10000);
 		w_bytes(out, str_mem(text, (size_t)MIN(scale - done, 4)));

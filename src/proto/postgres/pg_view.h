@@ -10,8 +10,7 @@
  * moments at which bytes of U were handed to the target. All slices that a handler gets borrow for the call.
  *
  * Limits: a message longer than message_max is not assembled, but reported by `oversize`; names and
- * texts are kept for at most VIEW_STATEMENTS_MAX statements and portals (then the oldest is forgotten, and its
- * executions show no text); a byte stream that is no PostgreSQL stops the view (`broken`), never the reader.
+ * texts are kept for at most VIEW_STATEMENTS_MAX statements and as many portals (executions of further ones show no text); a byte stream that is no PostgreSQL stops the view (`broken`), never the reader.
  */
 #ifndef PROTO_POSTGRES_PG_VIEW_H
 #define PROTO_POSTGRES_PG_VIEW_H
@@ -32,7 +31,7 @@ struct view_command {
 	struct str statement, portal; /* names, EXECUTE only */
 	uint32_t rows_max;            /* of Execute */
 	uint32_t function_oid;
-	uint64_t c_off;               /* of the message that ran it, in stream C */
+	uint64_t c_off; /* of the message that ran it, in stream C */
 	/* parameters: decode with pg_values_next(); types may be fewer than values */
 	struct pg_values params;
 	struct pg_formats param_formats;
@@ -57,17 +56,22 @@ struct view_handler {
 	/* All may be NULL. A simple query may have several results: columns/row/complete repeat. */
 	void (*begin)(void *arg, const struct view_command *c);
 	void (*columns)(void *arg, const struct view_command *c, const struct view_shape *shape);
-	void (*row)(void *arg, const struct view_command *c, const struct view_shape *shape, struct pg_values values);
+	void (*row)(void *arg, const struct view_command *c, const struct view_shape *shape,
+	            struct pg_values values);
 	void (*copy)(void *arg, const struct view_command *c, bool from_client, struct str data);
-	void (*complete)(void *arg, const struct view_command *c, struct str tag); /* one statement of it is done */
+	void (*complete)(void *arg, const struct view_command *c,
+	                 struct str tag); /* one statement of it is done */
 	void (*failed)(void *arg, const struct view_command *c, struct pg_fields fields);
 	void (*end)(void *arg, const struct view_command *c);
 	/* c is NULL when nothing was under way. kind: 'N' notice (fields), 'A' notification, 'S' parameter status */
-	void (*notice)(void *arg, const struct view_command *c, struct pg_fields fields, uint64_t now_ns);
+	void (*notice)(void *arg, const struct view_command *c, struct pg_fields fields,
+	               uint64_t now_ns);
 	void (*notify)(void *arg, const struct pg_notify *n, uint64_t now_ns);
 	void (*status)(void *arg, const struct pg_param *p, uint64_t now_ns);
-	void (*startup)(void *arg, const struct pg_param *p); /* each startup parameter of the client */
-	void (*oversize)(void *arg, const struct view_command *c, bool from_client, uint8_t type, uint64_t len);
+	void (*startup)(void *arg,
+	                const struct pg_param *p); /* each startup parameter of the client */
+	void (*oversize)(void *arg, const struct view_command *c, bool from_client, uint8_t type,
+	                 uint64_t len);
 	/* an ErrorResponse outside any command, e.g. FATAL at login or shutdown */
 	void (*error)(void *arg, struct pg_fields fields, uint64_t now_ns);
 	void (*broken)(void *arg, bool from_client, uint64_t offset);
