@@ -1,0 +1,100 @@
+/*
+ * pg_view_priv.h: what the files of the view share.
+ *
+ *   pg_view.c         streams to messages, what the client said
+ *   pg_view_target.c  what the target answered
+ *   pg_value.c        one value as text
+ *
+ * The queue holds one entry per client message that will be answered (P B D C E Q F S), and a marker
+ * for CopyDone/CopyFail, in the order said. A command is owned by its entry. Statements and portals are counted
+ * references: a re-Parse of "" must not change what an Execute before it ran.
+ */
+#ifndef PROTO_POSTGRES_PG_VIEW_PRIV_H
+#define PROTO_POSTGRES_PG_VIEW_PRIV_H
+
+#include "base/mem.h"
+#include "proto/postgres/pg_view.h"
+
+/* Owned bytes. */
+struct blob {
+	char *p;
+	size_t n;
+};
+
+struct statement {
+	unsigned refs;
+	bool has_text;
+	struct blob text;
+	struct blob types;   /* Int32 each, of Parse */
+	struct blob actual;  /* Int32 each, of ParameterDescription */
+	struct blob columns; /* body of a RowDescription */
+	bool has_columns;
+};
+
+struct portal {
+	unsigned refs;
+	struct statement *statement; /* NULL: not known */
+	struct blob name, statement_name;
+	struct blob bind; /* body of the Bind */
+	struct blob columns;
+	bool has_columns;
+};
+
+struct command_view {
+	struct view_command c;
+	struct portal *portal;
+	struct blob text;
+	struct blob columns; /* of the result that is coming in */
+	bool has_columns;
+	bool has_begun, has_failed;
+	uint64_t u_end;
+};
+
+struct ask {
+	struct list link;
+	uint8_t type;
+	struct statement *statement;
+	struct portal *portal;
+	struct command_view *command;
+};
+
+struct side_view {
+	struct buf partial;
+	uint64_t next;      /* offset of the next byte */
+	uint64_t begin;     /* offset of the message under way */
+	uint64_t skip_left; /* of a message that is not assembled */
+	bool is_broken;
+};
+
+struct pg_view {
+	struct view_handler h;
+	size_t message_max;
+	struct side_view client, target;
+	bool has_started; /* the StartupMessage was seen */
+	uint64_t u_len, u_base, u_base_off;
+	struct map *statements, *portals;
+	struct list asks;
+	uint64_t commands;
+	bool is_copy_in; /* the target reads CopyData: Sync is swallowed */
+	uint64_t now_ns;
+};
+
+struct blob blob_of(struct str s);
+void blob_free(struct blob *b);
+static inline struct str blob_str(const struct blob *b) {
+	return str_mem(b->p, b->n);
+}
+
+struct statement *statement_ref(struct statement *s);
+void statement_unref(struct statement **s);
+struct portal *portal_ref(struct portal *p);
+void portal_unref(struct portal **p);
+
+void ask_free(struct ask *a);
+struct ask *ask_head(struct pg_view *v); /* NULL when nothing is owed; drops markers on the way */
+void command_begin(struct pg_view *v, struct command_view *c);
+void command_end(struct pg_view *v, struct ask *a, enum view_status status); /* frees the entry */
+/* One message of the target; body may be missing (oversize): then len says how long it was. */
+void pg_view_answer(struct pg_view *v, uint8_t type, struct str body, bool is_whole);
+
+#endif
