@@ -75,7 +75,7 @@ static struct route route_supervisor(enum ipc_type type) {
 		return (struct route){ SUP, RECORDER, 3 };
 	if (type == IPC_SUP_STORE)
 		return (struct route){ SUP, KEEPER, 1 };
-	if (type == IPC_SUP_CONFIG)
+	if (type == IPC_SUP_CONFIG || type == IPC_SUP_RELOADED)
 		return (struct route){ KEEPER, SUP, 0 };
 	if (type == IPC_SUP_RELOAD)
 		return (struct route){ SUP, KEEPER, 0 };
@@ -100,6 +100,7 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_SUP_RING_DRAINED:
 	case IPC_SUP_STALLED:
 	case IPC_SUP_STORE:
+	case IPC_SUP_RELOADED:
 		return route_supervisor(type);
 	case IPC_ADMIT:
 	case IPC_LOGIN_STEP:

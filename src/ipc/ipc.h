@@ -50,6 +50,8 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(11, SUP_STALLED, "S: child → supervisor: u8 role: that peer makes no progress") \
 	X(12, SUP_STORE, \
 	  "S: supervisor → keeper, answer to SUP_CONFIG: i32 code, vstr text (store locked by another gateway, address in use); one descriptor when 0, control.sock, listening") \
+	X(13, SUP_RELOADED, \
+	  "S: keeper → supervisor, answer to SUP_RELOAD: i32 code, vstr text (why nothing changed)") \
 	/* worker and keeper */ \
 	X(20, ADMIT, "WK: worker → keeper: see session/admit.h") \
 	X(21, GRANT, \
