@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "ipc/confine.h"
 #include "main/cli.h"
 
 typedef int role_main_fn(struct start *s);
@@ -43,5 +44,10 @@ int child_main(struct str name) {
 	if (rc < 0 || start.role != role)
 		return CLI_FAILED;
 	log_setup(role_name(role), start.log_json, (enum log_level)start.log_level);
+	/* The keeper reads its configuration first: files of the one who started us. */
+	if (role != ROLE_KEEPER && confine_user(role) < 0) {
+		log_error("child.user.failed", kv_err(H_EPERM));
+		return CLI_FAILED;
+	}
 	return mains[role](&start);
 }
