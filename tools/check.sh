@@ -140,6 +140,8 @@ stage_clang() {
 
 stage_lint() {
 	stage lint "include order, sizes, words, format, clang-tidy, gcc -fanalyzer; planted faults"
+	# What files are compiled with is in build/compile_commands.json.
+	configure build gcc >build/logs/configure.log 2>&1
 	"$python" tools/lint/lint.py >build/logs/lint.log 2>&1
 	count tap build/logs/lint.log
 	grep '^# ' build/logs/lint.log | head -n 60

@@ -25,7 +25,7 @@ void buf_init(struct buf *b, size_t max);
 void buf_fini(struct buf *b);
 /* All held bytes, borrowed until the next write or reserve. */
 static inline struct str buf_peek(const struct buf *b) {
-	return str_mem(b->p != NULL ? b->p + b->off : NULL, b->len);
+	return b->len != 0 ? str_mem(b->p + b->off, b->len) : STR_NONE;
 }
 /* Room for n more bytes, contiguous; NULL when it would exceed max. Pair with buf_commit(). */
 uint8_t *buf_reserve(struct buf *b, size_t n) must_use;
