@@ -52,7 +52,7 @@ class Memory:
     def read_range(self, path, offset, size):
         return self.files.get(path, b"")[offset:offset + size]
 
-    def stamp(self, paths):
+    def stamp(self):
         return 0
 
 
@@ -898,10 +898,10 @@ def build_directory():
     return os.path.abspath(os.path.join(top, os.environ.get("HANSARD_BUILD", "build")))
 
 
-def make_c_store(directory):
+def make_c_store(directory, kind="standard"):
     for root, _, names in os.walk(build_directory()):
         if "hansard-teststore" in names:
-            subprocess.run([os.path.join(root, "hansard-teststore"), str(directory)], check=True,
+            subprocess.run([os.path.join(root, "hansard-teststore"), directory, kind], check=True,
                            stdout=subprocess.DEVNULL)
             return
     pytest.skip("hansard-teststore is not in %s (HANSARD_BUILD)" % build_directory())
@@ -909,9 +909,9 @@ def make_c_store(directory):
 
 @pytest.fixture(scope="module")
 def c_files(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("c")
+    directory = str(tmp_path_factory.mktemp("c") / "store")
     make_c_store(directory)
-    disk = hv.open_store(str(directory))
+    disk = hv.open_store(directory)
     return {p: disk.read(p) for p, kind in disk.paths() if kind == "file"}
 
 
@@ -935,6 +935,17 @@ def test_c_store_is_sound(c_files):
     assert not report.has("error"), texts(report)
     assert report.sessions and report.checkpoint is not None
     assert any(s["state"] == "complete" for s in report.sessions.values())
+
+
+def test_c_store_of_a_long_log(tmp_path):
+    make_c_store(str(tmp_path / "long"), "long")
+    disk = hv.open_store(str(tmp_path / "long"))
+    f = {p: disk.read(p) for p, _ in disk.paths()}
+    report = check(f, c_key(f), contents=True)
+    assert report.exit_status() == 0 and "log/tile/1/000.p/2" in f, texts(report)
+    for path in ("log/tile/0/000", "log/tile/entries/001", "log/tile/1/000.p/2"):
+        for offset, report in flips(f, path, range(3, len(f[path]), len(f[path]) // 20), c_key(f)):
+            assert named(report, path, ("error",)), (path, offset)
 
 
 def test_c_store_session_bytes(c_files):
