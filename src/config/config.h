@@ -17,6 +17,7 @@
 
 #define CONFIG_NAME_MAX 32
 #define CONFIG_SECRET_MAX 4096
+#define CONFIG_ADDRESS_MAX 272 /* text, with NUL */
 #define CONFIG_PEM_MAX ((size_t)512 * 1024)
 
 /* The numbers of the first three are those of session/proto.h. */

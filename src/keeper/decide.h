@@ -1,0 +1,97 @@
+/*
+ * decide.h: may this session be? A pure function of the configuration, the proof, and the load.
+ *
+ * The order of the questions is the order of the table below. A client learns the reference of the
+ * refusal and nothing else; the operator learns the reason by `hansard why`.
+ */
+#ifndef KEEPER_DECIDE_H
+#define KEEPER_DECIDE_H
+
+#include "config/config.h"
+#include "identity/who.h"
+#include "session/proto.h"
+
+/*      name, text in acts, code for the worker, what happened, what to do */
+#define REFUSE_REASONS(X) \
+	X(DRAINING, "draining", H_EDRAIN, "the gateway is shutting down", "connect again later") \
+	X(RATE, "too-many-failures", H_EREFUSED, \
+	  "this network gave too many wrong proofs in the last minute; nothing of it is looked at", \
+	  "find who sends wrong tokens; spec.limits.failed_proofs sets the limit") \
+	X(MALFORMED, "malformed-proof", H_EREFUSED, \
+	  "the password was no token of Hansard, or a mistyped one", \
+	  "give a token of `hansard token` as the password") \
+	X(UNKNOWN, "unknown-token", H_EREFUSED, "the token was never issued by this gateway", \
+	  "check which gateway the token is of; issue a new one with `hansard token`") \
+	X(EXPIRED, "expired-token", H_EREFUSED, "the token has expired", \
+	  "issue a new one with `hansard token`, with a longer --ttl if needed") \
+	X(REVOKED, "revoked-token", H_EREFUSED, "the token was revoked", \
+	  "issue a new one with `hansard token` if it should live") \
+	X(HINT, "unknown-hint", H_EREFUSED, \
+	  "the user name had a +hint that names no way to prove", "connect as [role.]connection") \
+	X(RESTRICTED, "token-for-other-connection", H_EREFUSED, \
+	  "the token is restricted to another connection", \
+	  "issue one without --connection, or for this") \
+	X(NO_CONNECTION, "no-such-connection", H_EREFUSED, "no connection has that name", \
+	  "check the user name: [role.]connection; `hansard check` lists what is configured") \
+	X(NO_ROLE, "no-such-role", H_EREFUSED, "the connection has no role of that name", \
+	  "check the user name: [role.]connection, or add the role") \
+	X(NO_ACCESS, "no-access", H_EREFUSED, \
+	  "no access rule of the connection gives this role to a group of the identity", \
+	  "add a rule to spec.access, or issue the token with --group") \
+	X(NO_DATABASE, "database-not-allowed", H_EREFUSED, \
+	  "the database is not in the connection's list", "add it to spec.databases.allow") \
+	X(SESSIONS, "session-limit", H_EREFUSED, "the gateway serves as many sessions as it may", \
+	  "raise spec.limits.sessions") \
+	X(IDENTITY_SESSIONS, "identity-session-limit", H_EREFUSED, \
+	  "this identity has as many sessions as it may", \
+	  "raise spec.limits.sessions_per_identity") \
+	X(STORE, "store-refuses", H_ENOSPACE, "the store takes no new session", \
+	  "free space, or raise spec.store.size_max; `hansard status` tells the state") \
+	X(RECORDER, "recorder-unavailable", H_ERECORDER, \
+	  "the session could not be opened on the record", "see the recorder's log events") \
+	X(TARGET, "target-unreachable", H_ECONNECT, "the target could not be reached", \
+	  "check spec.address and the target") \
+	X(EGRESS, "egress-unavailable", H_ECONNECT, "the process that dials is being restarted", \
+	  "connect again") \
+	X(INTERNAL, "internal", H_EKEEPER, "the gateway failed to admit the session", \
+	  "see the keeper's log events")
+
+enum refuse_reason {
+	REFUSE_NONE, /* granted */
+#define X(name, text, code, what, advice) REFUSE_##name,
+	REFUSE_REASONS(X)
+#undef X
+		REFUSE_COUNT
+};
+struct refuse_text {
+	const char *name, *what, *advice;
+	int code;
+};
+/* Static; "?" texts for a number that is not in the table. */
+const struct refuse_text *refuse_text(enum refuse_reason reason);
+/* By its name, for rows of state.db; REFUSE_NONE when there is none. */
+enum refuse_reason refuse_reason_of(struct str name);
+
+enum proof_state { PROOF_IS_MALFORMED, PROOF_IS_UNKNOWN, PROOF_IS_FOUND };
+
+struct decide_ask {
+	const struct admit *admit;
+	struct str protocol;
+	enum proof_state proof;
+	const struct who *who; /* PROOF_IS_FOUND */
+	uint64_t expires_wall_ns, revoked_wall_ns, now_wall_ns;
+	bool is_draining, is_rate_limited, is_store_refusing;
+	uint32_t sessions;          /* that live now */
+	uint32_t identity_sessions; /* of this subject */
+};
+
+struct decision {
+	enum refuse_reason reason;
+	const struct config_connection *connection; /* set when granted */
+	const struct config_role *role;
+	struct str database;
+};
+
+struct decision decide(const struct config *c, const struct decide_ask *ask);
+
+#endif

@@ -1,0 +1,786 @@
+/*
+ * grants.c: admission, and what a live grant may ask (DESIGN §3, "Admit").
+ *
+ *   ADMIT → decide → OPEN (recorder) → OPENED → CONNECT (egress) → CONNECTED → GRANT with the socket
+ *
+ * so nothing is connected before frame 0 of the session's record is durable. What fails on the way is
+ * REFUSE with a reference; what was opened by then is abandoned at the recorder. Each question is a
+ * struct op with an id of its own and a time limit: answers that nobody waits for are closed.
+ *
+ * Invariants:
+ * 1. A grant is in `grants` from OPEN to SESSION_GONE, and counts in its subject's sessions as long.
+ * 2. A cancel key belongs to exactly one live grant.
+ * 3. The proof is wiped from the packet before this file returns to the loop.
+ */
+#include "base/clock.h"
+#include "identity/token.h"
+#include "keeper/keeper_priv.h"
+
+enum { OPEN_TIMEOUT_S = 15, CONNECT_GRACE_S = 5, ARENA_MAX = 128 * 1024, TEXT_MAX_ = 64 };
+
+static_assert((int)CONFIG_TLS_VERIFY_FULL == (int)TLS_VERIFY_FULL &&
+                      (int)CONFIG_TLS_VERIFY_CA == (int)TLS_VERIFY_CA &&
+                      (int)CONFIG_TLS_REQUIRE == (int)TLS_REQUIRE,
+              "TLS modes");
+static_assert((int)CONFIG_BOTH_WAYS == (int)DURABLE_BOTH_WAYS &&
+                      (int)CONFIG_ASYNC == (int)DURABLE_ASYNC &&
+                      (int)CONFIG_OPEN == (int)HYGIENE_OPEN,
+              "policies");
+
+/* ---- the tables ---- */
+
+static struct grant_row *row_find(struct keeper *k, uint64_t id) {
+	return id != 0 ? map_get(k->grants, map_key_u64(&id)) : NULL;
+}
+
+static struct op *op_new(struct keeper *k, enum op_kind kind, const struct grant_row *g,
+                         uint64_t limit_ns) {
+	struct op *op = xcalloc(1, sizeof(*op));
+	void *old = NULL;
+
+	op->id = keeper_op(k);
+	op->kind = kind;
+	op->grant = g->id;
+	op->due_ns = loop_now(k->loop) + limit_ns;
+	memcpy(op->sid, g->sid, SID_SIZE);
+	int rc = map_put(k->ops, map_key_u64(&op->id), op, &old);
+
+	assert(rc == 0 && old == NULL);
+	return op;
+}
+
+/* Takes the op out of the table when it is of that kind. */
+static bool op_take(struct keeper *k, uint64_t id, const enum op_kind *kinds, struct op *ret) {
+	struct op *op = map_get(k->ops, map_key_u64(&id));
+
+	if (op == NULL || (op->kind != kinds[0] && op->kind != kinds[1]))
+		return false;
+	(void)map_del(k->ops, map_key_u64(&id));
+	*ret = *op;
+	free(op);
+	return true;
+}
+
+static void subject_count(struct keeper *k, const char *subject, int by) {
+	struct str key = str_of(subject);
+	struct subject *s = map_get(k->subjects, key);
+	void *old = NULL;
+
+	if (s == NULL) {
+		s = xcalloc(1, sizeof(*s));
+		int rc = map_put(k->subjects, key, s, &old);
+
+		assert(rc == 0 && old == NULL);
+	}
+	s->sessions += (uint32_t)by;
+	if (s->sessions == 0) {
+		(void)map_del(k->subjects, key);
+		free(s);
+	}
+}
+
+static void row_insert(struct keeper *k, struct grant_row *g) {
+	void *old = NULL;
+	int rc = map_put(k->grants, map_key_u64(&g->id), g, &old);
+
+	assert(rc == 0 && old == NULL);
+	subject_count(k, g->subject, 1);
+}
+
+static void login_over(struct grant_row *g) {
+	login_wipe(&g->login);
+	runtime_unref(&g->rt);
+	g->conn = NULL;
+	g->conf = NULL;
+}
+
+static void row_free(struct keeper *k, struct grant_row *g) {
+	if (g->has_key)
+		(void)map_del(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key)));
+	(void)map_del(k->grants, map_key_u64(&g->id));
+	subject_count(k, g->subject, -1);
+	if (g->state == GRANT_LIVE && state_grant_del(k->state, g->id) < 0)
+		log_error("keeper.state.failed", kv_z("what", "grant"));
+	login_over(g);
+	free(g);
+}
+
+/* ---- refusing ---- */
+
+static void send_refuse(struct keeper *k, uint64_t worker_id, int code, const char *text) {
+	struct buf b;
+
+	buf_init(&b, 4096);
+	w_u32(&b, (uint32_t)code);
+	w_vstr(&b, str_of(text));
+	(void)chan_send(&k->chan[ROLE_WORKER], IPC_REFUSE, worker_id, buf_peek(&b));
+	buf_fini(&b);
+}
+
+/* what: reason, source, detail. */
+static void refuse(struct keeper *k, uint64_t worker_id, struct refusal *what) {
+	char ref[SHORT_ID_SIZE], text[TEXT_MAX_];
+
+	what->last_wall_ns = wall_ns();
+	refusals_add(k->refusals, what, loop_now(k->loop), ref);
+	(void)snprintf(text, sizeof(text), "not admitted (ref %s)", ref);
+	send_refuse(k, worker_id, refuse_text(what->reason)->code, text);
+}
+
+static void abandon(struct keeper *k, const uint8_t sid[SID_SIZE], const char *reason) {
+	struct buf b;
+
+	buf_init(&b, 4096);
+	w_bytes(&b, str_mem(sid, SID_SIZE));
+	w_vstr(&b, str_of(reason));
+	(void)chan_send(&k->chan[ROLE_RECORDER], IPC_ABANDON, 0, buf_peek(&b));
+	buf_fini(&b);
+}
+
+/* Ends an admission that had been decided well. */
+static void row_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason,
+                     const char *detail) {
+	struct refusal what = { .reason = reason };
+
+	memcpy(what.source, g->source, sizeof(what.source));
+	(void)snprintf(what.detail, sizeof(what.detail),
+	               "connection %s, role %s, subject %.100s: %s", g->connection, g->role,
+	               g->subject, detail);
+	if (g->state == GRANT_CONNECTING)
+		abandon(k, g->sid, refuse_text(reason)->name);
+	refuse(k, g->worker_id, &what);
+	row_free(k, g);
+}
+
+/* ---- ADMIT ---- */
+
+struct asked {
+	struct admit_msg m;
+	struct decide_ask ask;
+	struct who who;
+	char source[REFUSE_SOURCE_SIZE];
+	struct arena *arena;
+};
+
+/* Looks the proof up. A database that fails counts as a token that is not known. */
+static void prove(struct keeper *k, struct asked *a) {
+	uint8_t hash[SHA256_SIZE];
+	struct token_row row = { 0 };
+	struct err e = { 0 };
+
+	a->ask.proof = PROOF_IS_MALFORMED;
+	if (token_hash(hash, a->m.admit.proof) < 0)
+		return;
+	a->ask.proof = PROOF_IS_UNKNOWN;
+	int rc = state_token_get(k->state, hash, a->arena, &row);
+
+	if (rc == 0)
+		rc = who_parse(&a->who, a->arena, row.who, &e);
+	if (rc < 0 && rc != H_ENOTFOUND)
+		log_error("keeper.state.failed", kv_z("what", "token"), kv_err(rc));
+	if (rc < 0)
+		return;
+	a->who.credential = row.id;
+	a->ask.proof = PROOF_IS_FOUND;
+	a->ask.who = &a->who;
+	a->ask.expires_wall_ns = row.expires_wall_ns;
+	a->ask.revoked_wall_ns = row.revoked_wall_ns;
+}
+
+static void asked_load(struct keeper *k, struct asked *a) {
+	const struct subject *s = a->ask.who != NULL ? map_get(k->subjects, a->who.subject) : NULL;
+
+	a->ask.sessions = (uint32_t)map_count(k->grants);
+	a->ask.identity_sessions = s != NULL ? s->sessions : 0;
+	a->ask.is_store_refusing = k->store_state != 0;
+	a->ask.is_draining = k->is_draining;
+}
+
+/* Printable, for acts and logs: names that a client made up. */
+static void clean(char *out, size_t cap, struct str s) {
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.n && n + 1 < cap; i++)
+		out[n++] = s.p[i] >= 0x20 && s.p[i] < 0x7f ? s.p[i] : '?';
+	out[n] = '\0';
+}
+
+static void refuse_asked(struct keeper *k, const struct asked *a, uint64_t worker_id,
+                         enum refuse_reason reason) {
+	struct refusal what = { .reason = reason };
+	char connection[40], role[40], subject[WHO_SUBJECT_MAX + 1];
+
+	if (a->ask.proof != PROOF_IS_FOUND || reason == REFUSE_EXPIRED || reason == REFUSE_REVOKED)
+		refusals_wrong_proof(k->refusals, a->source, loop_now(k->loop));
+	memcpy(what.source, a->source, sizeof(what.source));
+	clean(connection, sizeof(connection), a->m.admit.connection);
+	clean(role, sizeof(role), a->m.admit.role);
+	clean(subject, sizeof(subject), a->ask.who != NULL ? a->who.subject : STR("not proven"));
+	(void)snprintf(what.detail, sizeof(what.detail), "connection %s, role %s, subject %.100s",
+	               connection, role[0] != '\0' ? role : "default", subject);
+	refuse(k, worker_id, &what);
+}
+
+static struct grant_row *row_new(struct keeper *k, const struct asked *a, const struct decision *d,
+                                 uint64_t worker_id) {
+	struct grant_row *g = xcalloc(1, sizeof(*g));
+
+	do {
+		random_bytes(&g->id, sizeof(g->id));
+		g->id &= INT64_MAX; /* a signed number in state.db */
+	} while (g->id == 0 || row_find(k, g->id) != NULL);
+	g->worker_id = worker_id;
+	g->opened_wall_ns = wall_ns();
+	uuid7(g->sid, g->opened_wall_ns);
+	short_id(g->short_id, g->sid);
+	g->ring = a->m.ring;
+	g->slot = a->m.slot;
+	g->generation = a->m.generation;
+	memcpy(g->source, a->source, sizeof(g->source));
+	bool ok = str_copy(g->connection, sizeof(g->connection), d->connection->name) &&
+	          str_copy(g->role, sizeof(g->role), d->role->name) &&
+	          str_copy(g->subject, sizeof(g->subject), a->who.subject) &&
+	          str_copy(g->on_behalf_of, sizeof(g->on_behalf_of), a->who.on_behalf_of) &&
+	          str_copy(g->address, sizeof(g->address), d->connection->address) &&
+	          str_copy(g->database, sizeof(g->database), d->database);
+
+	if (!ok) {
+		free(g);
+		return NULL;
+	}
+	g->connect_ns = d->connection->connect_ns;
+	g->rt = runtime_ref(k->rt);
+	g->conn = d->connection;
+	g->conf = d->role;
+	row_insert(k, g);
+	return g;
+}
+
+static void send_open(struct keeper *k, const struct grant_row *g, const struct open_facts *f) {
+	struct buf body, json;
+
+	buf_init(&json, KEEPER_OPEN_JSON_MAX);
+	buf_init(&body, IPC_MAX);
+	open_json(&json, f);
+	w_u16(&body, g->ring);
+	w_u32(&body, g->slot);
+	w_u32(&body, g->generation);
+	w_bytes(&body, str_mem(g->sid, SID_SIZE));
+	w_u8(&body, (uint8_t)g->conn->durable);
+	w_u64(&body, g->rt->config->gateway.session_bytes_max);
+	w_vstr(&body, buf_peek(&json));
+	const struct op *op = op_new(k, OP_OPEN, g, OPEN_TIMEOUT_S * NS_PER_S);
+	bool ok = w_done(&json) == 0 && w_done(&body) == 0;
+
+	if (ok)
+		(void)chan_send(&k->chan[ROLE_RECORDER], IPC_OPEN, op->id, buf_peek(&body));
+	else
+		log_error("keeper.open.too_large", kv_z("connection", g->connection));
+	buf_fini(&json);
+	buf_fini(&body);
+}
+
+static void admit_decided(struct keeper *k, struct asked *a, const struct decision *d,
+                          uint64_t worker_id) {
+	struct grant_row *g = NULL;
+
+	if (map_count(k->ops) < KEEPER_PENDING_MAX)
+		g = row_new(k, a, d, worker_id);
+	if (g == NULL) {
+		refuse_asked(k, a, worker_id, REFUSE_INTERNAL);
+		return;
+	}
+	struct open_facts f = {
+		.k = k, .d = d, .who = &a->who, .m = &a->m, .wall_ns = g->opened_wall_ns
+	};
+
+	if (k->chan[ROLE_RECORDER].is_down)
+		row_fail(k, g, REFUSE_RECORDER, "the recorder is being restarted");
+	else
+		send_open(k, g, &f);
+}
+
+static void on_admit(struct keeper *k, const struct ipc_msg *m) {
+	struct asked a = { .arena = arena_new(ARENA_MAX) };
+
+	if (admit_get(&a.m, m->body) == 0) {
+		refuse_source(a.source, a.m.client_address);
+		a.ask.admit = &a.m.admit;
+		a.ask.protocol = a.m.protocol;
+		a.ask.now_wall_ns = wall_ns();
+		a.ask.is_rate_limited = refusals_limited(k->refusals, a.source,
+		                                         k->rt->config->gateway.failed_proofs_max,
+		                                         loop_now(k->loop));
+		if (!a.ask.is_rate_limited)
+			prove(k, &a);
+		asked_load(k, &a);
+		struct decision d = decide(k->rt->config, &a.ask);
+
+		if (d.reason == REFUSE_NONE)
+			admit_decided(k, &a, &d, m->id);
+		else
+			refuse_asked(k, &a, m->id, d.reason);
+	} else {
+		log_warn("ipc.message.refused", kv_z("from", "worker"), kv_z("type", "ADMIT"));
+		send_refuse(k, m->id, H_EKEEPER, "not admitted");
+	}
+	/* The proof stood in the packet: memory of ours, whatever the type of the slice says. */
+	wipe(k->packet, m->body.n + 16);
+	arena_free(&a.arena);
+}
+
+/* ---- OPENED, CONNECTED ---- */
+
+static void send_connect(struct keeper *k, const struct grant_row *g, uint64_t op) {
+	struct buf b;
+
+	buf_init(&b, 4096);
+	w_vstr(&b, str_of(g->address));
+	w_u32(&b, (uint32_t)(g->connect_ns / NS_PER_MS));
+	(void)chan_send(&k->chan[ROLE_EGRESS], IPC_CONNECT, op, buf_peek(&b));
+	buf_fini(&b);
+}
+
+void grants_on_opened(struct keeper *k, const struct ipc_msg *m) {
+	static const enum op_kind kinds[] = { OP_OPEN, OP_OPEN };
+	struct rd r = rd_of(m->body);
+	int code = (int)rd_u32(&r);
+	struct op op;
+
+	if (rd_done(&r) < 0 || !op_take(k, m->id, kinds, &op))
+		return;
+	struct grant_row *g = row_find(k, op.grant);
+
+	if (g == NULL) {
+		/* Its worker is gone, or it took too long. */
+		if (code == 0)
+			abandon(k, op.sid, "withdrawn");
+		return;
+	}
+	if (code < 0) {
+		row_fail(k, g,
+		         code == H_ENOSPACE || code == H_EQUOTA ? REFUSE_STORE : REFUSE_RECORDER,
+		         h_err_text(code));
+		return;
+	}
+	g->state = GRANT_CONNECTING;
+	if (k->chan[ROLE_EGRESS].is_down) {
+		row_fail(k, g, REFUSE_EGRESS, "egress is being restarted");
+		return;
+	}
+	send_connect(k, g,
+	             op_new(k, OP_CONNECT, g, g->connect_ns + CONNECT_GRACE_S * NS_PER_S)->id);
+}
+
+static void key_make(struct keeper *k, struct grant_row *g) {
+	void *old = NULL;
+
+	do
+		random_bytes(g->cancel_key, sizeof(g->cancel_key));
+	while (map_get(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key))) != NULL);
+	int rc = map_put(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key)), g, &old);
+
+	assert(rc == 0 && old == NULL);
+	g->has_key = true;
+}
+
+static void grant_remember(struct keeper *k, const struct grant_row *g) {
+	char sid[UUID_TEXT_SIZE];
+	struct buf b;
+
+	buf_init(&b, 65536);
+	struct jw j = jw_of(&b);
+
+	uuid_text(sid, g->sid);
+	jw_obj(&j);
+	jw_kv_z(&j, "sid", sid);
+	jw_kv_u64(&j, "worker_id", g->worker_id);
+	jw_kv_u64(&j, "ring", g->ring);
+	jw_kv_z(&j, "subject", g->subject);
+	jw_kv_z(&j, "on_behalf_of", g->on_behalf_of);
+	jw_kv_z(&j, "source", g->source);
+	jw_kv_z(&j, "address", g->address);
+	jw_kv_z(&j, "database", g->database);
+	jw_kv_u64(&j, "connect_ns", g->connect_ns);
+	jw_kv_u64(&j, "opened_wall_ns", g->opened_wall_ns);
+	jw_obj_end(&j);
+	int rc = w_done(&b) == 0 ? state_grant_put(k->state, g->id, buf_peek(&b)) : H_ELIMIT;
+
+	if (rc < 0)
+		log_error("keeper.state.failed", kv_z("what", "grant"), kv_err(rc));
+	buf_fini(&b);
+}
+
+static struct str server_name_of(const struct grant_row *g) {
+	struct config_address a;
+	const char *why;
+
+	if (g->conn->server_name.n != 0)
+		return g->conn->server_name;
+	if (config_address_parse(&a, g->conn->address, &why) < 0)
+		return STR_NONE;
+	return a.host;
+}
+
+static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
+	bool is_unix = str_starts(g->conn->address, STR("unix:"));
+	struct grant_msg m = {
+		.grant = g->id,
+		.connection = g->conn->name,
+		.role = g->conf->name,
+		.g = { .upstream_user = g->conf->user,
+		       .database = str_of(g->database),
+		       .server_name = server_name_of(g),
+		       .tls = is_unix ? TLS_DISABLE : (enum tls_mode)g->conn->tls_mode,
+		       .is_unix = is_unix,
+		       .hygiene = (enum hygiene)g->conn->hygiene,
+		       .durable = (enum durable)g->conn->durable,
+		       .session_max_ns = g->conn->session_max_ns },
+	};
+	struct buf b;
+
+	memcpy(m.g.sid, g->sid, SID_SIZE);
+	memcpy(m.g.short_id, g->short_id, sizeof(m.g.short_id));
+	memcpy(m.g.cancel_key, g->cancel_key, sizeof(m.g.cancel_key));
+	buf_init(&b, IPC_MAX);
+	grant_put(&b, &m);
+	(void)chan_send_fd(&k->chan[ROLE_WORKER], IPC_GRANT, g->worker_id, buf_peek(&b), fd);
+	buf_fini(&b);
+}
+
+static void row_live(struct keeper *k, struct grant_row *g, int fd) {
+	g->state = GRANT_LIVE;
+	key_make(k, g);
+	grant_remember(k, g);
+	send_grant(k, g, fd);
+	log_info("keeper.session.granted", kv_z("session", g->short_id),
+	         kv_z("connection", g->connection), kv_z("role", g->role),
+	         kv_z("subject", g->subject));
+}
+
+static void dialed(struct keeper *k, const struct op *op, int code, int fd) {
+	struct buf b;
+
+	if (row_find(k, op->grant) == NULL)
+		return;
+	buf_init(&b, 64);
+	w_u32(&b, (uint32_t)code);
+	(void)chan_send_fd(&k->chan[ROLE_WORKER], IPC_DIALED, op->worker_id, buf_peek(&b), fd);
+	buf_fini(&b);
+}
+
+void grants_on_connected(struct keeper *k, struct ipc_msg *m) {
+	static const enum op_kind kinds[] = { OP_CONNECT, OP_DIAL };
+	struct rd r = rd_of(m->body);
+	int code = (int)rd_u32(&r);
+	struct str text = rd_vstr(&r);
+	char why[128];
+	struct op op;
+
+	(void)rd_vstr(&r);
+	auto_fd int fd = ipc_take_fd(m, 0);
+
+	if (rd_done(&r) < 0 || !op_take(k, m->id, kinds, &op))
+		return;
+	if (code == 0 && fd < 0)
+		code = H_ECONNECT;
+	if (op.kind == OP_DIAL) {
+		dialed(k, &op, code, fd);
+		return;
+	}
+	struct grant_row *g = row_find(k, op.grant);
+
+	if (g == NULL) {
+		abandon(k, op.sid, "withdrawn");
+		return;
+	}
+	if (code == 0) {
+		row_live(k, g, fd);
+		return;
+	}
+	clean(why, sizeof(why), text);
+	log_warn("keeper.target.unreachable", kv_z("connection", g->connection),
+	         kv_z("reason", why));
+	row_fail(k, g, REFUSE_TARGET, why);
+}
+
+/* ---- what a live grant asks ---- */
+
+static int pin_get(void *arg, struct str key, struct pin *ret) {
+	return state_pin_get(arg, key, ret);
+}
+
+static int pin_put(void *arg, struct str key, const struct pin *p) {
+	return state_pin_put(arg, key, p);
+}
+
+static int login_answer(struct keeper *k, struct grant_row *g, struct str server,
+                        struct login_answer *a) {
+	struct pin_store pins = { .get = pin_get, .put = pin_put, .arg = k->state };
+	int rc = H_ELOGIN;
+
+	a->why = "one login exchange per grant: this one is over";
+	if (g->rt != NULL)
+		rc = login_step(&g->login, runtime_role(g->rt, g->conf), &pins, server, a);
+	if (rc < 0) {
+		if (g->login.is_pin_refused)
+			log_alarm("keeper.pin.changed", kv_z("session", g->short_id),
+			          kv_z("connection", g->connection), kv_z("role", g->role));
+		log_warn("keeper.login.failed", kv_z("session", g->short_id),
+		         kv_z("connection", g->connection), kv_z("role", g->role),
+		         kv_z("reason", a->why));
+	}
+	if (rc < 0 || a->is_done)
+		login_over(g);
+	return rc;
+}
+
+static void on_login_step(struct keeper *k, const struct ipc_msg *m) {
+	struct rd r = rd_of(m->body);
+	uint64_t id = rd_u64(&r);
+	struct str server = rd_vstr(&r);
+	struct buf out, b;
+
+	(void)rd_vstr(&r); /* channel binding: not used without SCRAM-SHA-256-PLUS */
+	if (rd_done(&r) < 0)
+		return;
+	buf_init(&out, 8192);
+	buf_init(&b, 16384);
+	struct login_answer a = { .out = &out, .why = "the keeper does not know this session" };
+	struct grant_row *g = row_find(k, id);
+	int rc = g != NULL ? login_answer(k, g, server, &a) : H_EKEEPER;
+
+	if (rc < 0)
+		buf_clear(&out);
+	w_u64(&b, id);
+	w_u32(&b, (uint32_t)rc);
+	w_u8(&b, rc == 0 && a.is_done);
+	w_vstr(&b, buf_peek(&out));
+	w_vstr(&b, str_of(rc < 0 ? a.why : ""));
+	(void)chan_send(&k->chan[ROLE_WORKER], IPC_LOGIN_REPLY, m->id, buf_peek(&b));
+	if (out.p != NULL)
+		wipe(out.p, out.cap);
+	if (b.p != NULL)
+		wipe(b.p, b.cap);
+	buf_fini(&out);
+	buf_fini(&b);
+}
+
+static void on_session_gone(struct keeper *k, const struct ipc_msg *m) {
+	struct rd r = rd_of(m->body);
+	uint64_t id = rd_u64(&r);
+	struct grant_row *g = row_find(k, id);
+
+	if (rd_done(&r) == 0 && g != NULL)
+		row_free(k, g);
+}
+
+static void on_dial(struct keeper *k, const struct ipc_msg *m) {
+	struct rd r = rd_of(m->body);
+	uint64_t id = rd_u64(&r);
+
+	if (rd_done(&r) < 0)
+		return;
+	struct grant_row *g = row_find(k, id);
+	bool can = g != NULL && g->state == GRANT_LIVE && !k->chan[ROLE_EGRESS].is_down &&
+	           map_count(k->ops) < KEEPER_PENDING_MAX;
+
+	if (!can) {
+		uint8_t code[4];
+		uint32_t v = (uint32_t)H_ECONNECT;
+
+		memcpy(code, &v, sizeof(code));
+		(void)chan_send(&k->chan[ROLE_WORKER], IPC_DIALED, m->id, str_mem(code, 4));
+		return;
+	}
+	struct op *op = op_new(k, OP_DIAL, g, g->connect_ns + CONNECT_GRACE_S * NS_PER_S);
+
+	op->worker_id = m->id;
+	send_connect(k, g, op->id);
+}
+
+static void on_cancel(struct keeper *k, const struct ipc_msg *m) {
+	struct rd r = rd_of(m->body);
+	uint32_t pid = rd_u32(&r);
+	struct str key = rd_bytes(&r, 4);
+	struct str address = rd_vstr(&r);
+	struct refusal what = { .reason = REFUSE_NONE };
+	char ref[SHORT_ID_SIZE];
+	struct buf b;
+
+	if (rd_done(&r) < 0)
+		return;
+	const struct grant_row *g = map_get(k->keys, key);
+
+	if (g == NULL) {
+		refuse_source(what.source, address);
+		what.last_wall_ns = wall_ns();
+		refusals_add(k->cancels, &what, loop_now(k->loop), ref);
+		return;
+	}
+	buf_init(&b, 64);
+	w_u32(&b, g->slot);
+	w_u32(&b, g->generation);
+	w_u32(&b, pid);
+	(void)chan_send(&k->chan[ROLE_WORKER], IPC_CANCEL_DO, g->worker_id, buf_peek(&b));
+	buf_fini(&b);
+}
+
+/* The worker's sessions after a restart of the keeper: grants_restore.c. */
+void grants_on_worker(struct keeper *k, struct ipc_msg *m) {
+	if (m->type == IPC_ADMIT)
+		on_admit(k, m);
+	else if (m->type == IPC_LOGIN_STEP)
+		on_login_step(k, m);
+	else if (m->type == IPC_SESSION_GONE)
+		on_session_gone(k, m);
+	else if (m->type == IPC_DIAL)
+		on_dial(k, m);
+	else if (m->type == IPC_CANCEL)
+		on_cancel(k, m);
+	else if (m->type == IPC_GRANTS)
+		grants_on_restored(k, m, row_insert);
+}
+
+/* ---- peers that go, time that passes, the end ---- */
+
+struct gather {
+	struct grant_row *rows[64];
+	struct op *ops[64];
+	size_t n;
+	uint64_t now;
+	enum role peer;
+};
+
+static void gather_rows(void *arg, struct str key, void *value) {
+	struct gather *a = arg;
+	struct grant_row *g = value;
+	bool is_hit = a->peer == ROLE_WORKER ||
+	              (a->peer == ROLE_RECORDER && g->state != GRANT_LIVE) ||
+	              (a->peer == ROLE_EGRESS && g->state == GRANT_CONNECTING);
+
+	(void)key;
+	if (is_hit && a->n < ARRAY_LEN(a->rows))
+		a->rows[a->n++] = g;
+}
+
+static void gather_due(void *arg, struct str key, void *value) {
+	struct gather *a = arg;
+	struct op *op = value;
+
+	(void)key;
+	if (op->due_ns <= a->now && a->n < ARRAY_LEN(a->ops))
+		a->ops[a->n++] = op;
+}
+
+static void gather_of_peer(void *arg, struct str key, void *value) {
+	struct gather *a = arg;
+	struct op *op = value;
+	enum role of = op->kind == OP_OPEN ? ROLE_RECORDER : ROLE_EGRESS;
+
+	(void)key;
+	if (of == a->peer && a->n < ARRAY_LEN(a->ops))
+		a->ops[a->n++] = op;
+}
+
+/* Questions that the dead peer will not answer. */
+static void ops_drop(struct keeper *k, enum role peer) {
+	struct gather a;
+
+	do {
+		a = (struct gather){ .peer = peer };
+		map_each(k->ops, gather_of_peer, &a);
+		for (size_t i = 0; i < a.n; i++) {
+			if (a.ops[i]->kind == OP_DIAL)
+				dialed(k, a.ops[i], H_ECONNECT, -1);
+			(void)map_del(k->ops, map_key_u64(&a.ops[i]->id));
+			free(a.ops[i]);
+		}
+	} while (a.n != 0);
+}
+
+void grants_peer_gone(struct keeper *k, enum role peer) {
+	struct gather a;
+
+	if (peer != ROLE_WORKER)
+		ops_drop(k, peer);
+	do {
+		a = (struct gather){ .peer = peer };
+		map_each(k->grants, gather_rows, &a);
+		for (size_t i = 0; i < a.n; i++) {
+			if (peer == ROLE_WORKER)
+				row_free(k, a.rows[i]);
+			else
+				row_fail(k, a.rows[i],
+				         peer == ROLE_EGRESS ? REFUSE_EGRESS : REFUSE_RECORDER,
+				         "the process was restarted meanwhile");
+		}
+	} while (a.n != 0);
+}
+
+void grants_expire(struct keeper *k) {
+	struct gather a = { .now = loop_now(k->loop) };
+
+	map_each(k->ops, gather_due, &a);
+	for (size_t i = 0; i < a.n; i++) {
+		struct op *op = a.ops[i];
+		struct grant_row *g = row_find(k, op->grant);
+
+		if (op->kind == OP_DIAL)
+			dialed(k, op, H_ETIMEOUT, -1);
+		else if (g != NULL)
+			row_fail(k, g, op->kind == OP_OPEN ? REFUSE_RECORDER : REFUSE_TARGET,
+			         "no answer in time");
+		if (op->kind == OP_OPEN) {
+			/* Still wanted when it comes: what was opened must be abandoned. */
+			op->grant = 0;
+			op->due_ns = UINT64_MAX;
+			continue;
+		}
+		(void)map_del(k->ops, map_key_u64(&op->id));
+		free(op);
+	}
+}
+
+struct each {
+	void (*fn)(void *arg, const struct grant_row *g);
+	void *arg;
+};
+
+static void each_row(void *arg, struct str key, void *value) {
+	const struct each *e = arg;
+
+	(void)key;
+	e->fn(e->arg, value);
+}
+
+void grants_each(struct keeper *k, void (*fn)(void *arg, const struct grant_row *g), void *arg) {
+	struct each e = { .fn = fn, .arg = arg };
+
+	map_each(k->grants, each_row, &e);
+}
+
+static void free_op(void *arg, struct str key, void *value) {
+	(void)arg;
+	(void)key;
+	free(value);
+}
+
+static void free_row(void *arg, struct str key, void *value) {
+	(void)arg;
+	(void)key;
+	login_over(value);
+	free(value);
+}
+
+void grants_free(struct keeper *k) {
+	if (k->grants == NULL)
+		return;
+	map_each(k->ops, free_op, NULL);
+	map_each(k->grants, free_row, NULL);
+	map_each(k->subjects, free_op, NULL);
+	map_free(&k->ops);
+	map_free(&k->grants);
+	map_free(&k->keys);
+	map_free(&k->subjects);
+}

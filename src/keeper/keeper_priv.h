@@ -1,0 +1,201 @@
+/*
+ * keeper_priv.h: the keeper's parts and what they share; inside src/keeper.
+ *
+ *   keeper.c    set-up, channels to the others, reload, drain
+ *   chan.c      one channel with a queue for what the socket does not take at once
+ *   acts.c      acts on their way to the record
+ *   grants.c    admission: decide → open → connect → grant; what live grants may ask
+ *   open_json.c the open frame's document
+ *   sign.c      checkpoints
+ *   control.c   control.sock
+ */
+#ifndef KEEPER_KEEPER_PRIV_H
+#define KEEPER_KEEPER_PRIV_H
+
+#include "base/json.h"
+#include "base/log.h"
+#include "ipc/ipc.h"
+#include "ipc/start.h"
+#include "keeper/ca.h"
+#include "keeper/refuse.h"
+#include "keeper/runtime.h"
+#include "keeper/state.h"
+#include "loop/loop.h"
+#include "record/tlog.h"
+#include "session/admit.h"
+
+#ifndef HANSARD_VERSION
+#define HANSARD_VERSION "0.1.0"
+#endif
+
+enum {
+	CHAN_QUEUE_MAX = 16384,    /* messages that wait for a socket */
+	KEEPER_ACTS_MAX = 4096,    /* acts not yet durable */
+	KEEPER_PENDING_MAX = 8192, /* admissions under way */
+	KEEPER_OPEN_JSON_MAX = 64 * 1024
+};
+
+struct keeper;
+
+/* ---- channels ---- */
+typedef void chan_fn(struct keeper *k, struct ipc_msg *m);
+struct chan {
+	struct keeper *k;
+	struct watch w;
+	enum role peer;
+	chan_fn *fn;
+	struct list queue;
+	size_t queued;
+	bool is_down; /* the supervisor said that the process is gone */
+	bool was_down;
+};
+/* fd -1: there is no such channel; sends are dropped. */
+int chan_open(struct chan *c, int fd) must_use;
+void chan_close(struct chan *c);
+/* Sends or queues; fd is duplicated if it must wait and stays the caller's. False when it had to be
+ * dropped. */
+bool chan_send(struct chan *c, unsigned type, uint64_t id, struct str body);
+bool chan_send_fd(struct chan *c, unsigned type, uint64_t id, struct str body, int fd);
+/* Drops what waits for a process that is gone. */
+void chan_clear(struct chan *c);
+
+/* ---- acts ---- */
+typedef void act_done_fn(struct keeper *k, uint64_t arg, int code);
+struct act {
+	struct list link;
+	uint64_t id;
+	char *json;
+	size_t len;
+	act_done_fn *fn; /* may be NULL */
+	uint64_t arg;
+};
+
+/* ---- grants ---- */
+enum grant_state { GRANT_OPENING, GRANT_CONNECTING, GRANT_LIVE };
+struct subject {
+	uint32_t sessions;
+};
+struct grant_row {
+	uint64_t id;
+	enum grant_state state;
+	uint64_t worker_id; /* id of the ADMIT: the worker's name for the session */
+	uint8_t sid[SID_SIZE];
+	char short_id[SHORT_ID_SIZE];
+	uint16_t ring;
+	uint32_t slot, generation;
+	uint8_t cancel_key[4];
+	bool has_key;
+	uint64_t opened_wall_ns;
+	char connection[CONFIG_NAME_MAX + 1], role[CONFIG_NAME_MAX + 1];
+	char subject[WHO_SUBJECT_MAX + 1], on_behalf_of[WHO_SUBJECT_MAX + 1];
+	char source[REFUSE_SOURCE_SIZE];
+	char address[CONFIG_ADDRESS_MAX]; /* the target's */
+	char database[64];
+	uint64_t connect_ns;
+	struct runtime *rt;                   /* until login is done */
+	const struct config_connection *conn; /* in rt */
+	const struct config_role *conf;       /* in rt */
+	struct login login;
+};
+
+/* A question to recorder or egress on behalf of a grant. */
+enum op_kind { OP_OPEN, OP_CONNECT, OP_DIAL };
+struct op {
+	uint64_t id;
+	enum op_kind kind;
+	uint64_t grant;     /* 0: nobody waits any more */
+	uint64_t worker_id; /* OP_DIAL: id of the DIAL */
+	uint64_t due_ns;    /* given up then */
+	uint8_t sid[SID_SIZE];
+};
+
+/* ---- the control socket ---- */
+struct control;
+
+struct keeper {
+	struct loop *loop;
+	struct start *start;
+	struct chan chan[ROLE_COUNT]; /* SUPERVISOR, WORKER, RECORDER, EGRESS */
+	struct state *state;
+	struct env env;
+	struct runtime *rt;
+	struct runtime *next; /* a reload that waits for the supervisor's word */
+	struct ca_leaf leaf;  /* when the configuration names no certificate */
+	char *store;
+	uint8_t seed[ED25519_SEED_SIZE];
+	uint8_t node[TLOG_NODE_SIZE];
+	char origin[32];
+	char vkey[TLOG_VKEY_TEXT_MAX];
+	struct map *grants;   /* u64 id → struct grant_row */
+	struct map *ops;      /* u64 id → struct op */
+	struct map *keys;     /* 4 bytes → struct grant_row */
+	struct map *subjects; /* subject → struct subject */
+	struct refusals *refusals;
+	struct refusals *cancels; /* misses, in the same manner */
+	struct list acts;
+	size_t act_count;
+	uint64_t next_id;
+	uint8_t store_state; /* STORE_STATE's */
+	char store_reason[160];
+	bool is_draining, drained;
+	uint64_t drain_due_ns;
+	uint64_t started_wall_ns;
+	uint64_t signed_count;
+	struct timer beat;
+	struct control *control;
+	uint8_t *packet; /* IPC_MAX + 16 */
+};
+
+uint64_t keeper_op(struct keeper *k); /* a fresh id for a question */
+
+/* acts.c */
+/* Begins an act: {"act":name,"who":{…},"wall_ns":…; the caller adds members and ends it. */
+struct jw act_begin(struct buf *b, const char *name, const char *who_json);
+void act_send(struct keeper *k, struct buf *json, act_done_fn *fn, uint64_t arg);
+void acts_on_done(struct keeper *k, const struct ipc_msg *m);
+void acts_resend(struct keeper *k);
+void acts_free(struct keeper *k);
+void act_refusal(void *arg, const struct refusal *r);       /* refusal_fn */
+void act_cancel_missed(void *arg, const struct refusal *r); /* refusal_fn */
+
+/* grants.c */
+void grants_on_worker(struct keeper *k, struct ipc_msg *m);
+/* grants_restore.c */
+void grants_on_restored(struct keeper *k, const struct ipc_msg *m,
+                        void (*insert)(struct keeper *k, struct grant_row *g));
+void grants_on_opened(struct keeper *k, const struct ipc_msg *m);
+void grants_on_connected(struct keeper *k, struct ipc_msg *m);
+void grants_on_bindings(struct keeper *k, const struct ipc_msg *m); /* grants_restore.c */
+void grants_peer_gone(struct keeper *k, enum role peer);
+void grants_expire(struct keeper *k);
+void grants_free(struct keeper *k);
+/* {"session":…} of each live grant through fn. */
+void grants_each(struct keeper *k, void (*fn)(void *arg, const struct grant_row *g), void *arg);
+
+/* open_json.c */
+struct open_facts {
+	const struct keeper *k;
+	const struct decision *d;
+	const struct who *who;
+	const struct admit_msg *m;
+	uint64_t wall_ns;
+};
+void open_json(struct buf *b, const struct open_facts *f);
+
+/* sign.c */
+int sign_setup(struct keeper *k, struct err *e) must_use;
+void sign_on_ask(struct keeper *k, const struct ipc_msg *m);
+void sign_on_last(struct keeper *k, const struct ipc_msg *m);
+
+/* control.c */
+int control_open(struct keeper *k, int listen_fd) must_use;
+void control_free(struct keeper *k);
+
+/* keeper.c */
+/* In two steps, so that tests can run one without confinement. */
+int keeper_setup(struct keeper *k, struct start *s) must_use;
+int keeper_serve(struct keeper *k) must_use;
+void keeper_fini(struct keeper *k);
+void keeper_reload(struct keeper *k);
+
+#endif
