@@ -49,24 +49,31 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 
 static const char *refusal_state(int code) {
 	switch (code) {
-	case H_ERECORDER: return "58030";
-	case H_EKEEPER: return "57P01";
+	case H_ERECORDER:
+		return "58030";
+	case H_EKEEPER:
+		return "57P01";
 	case H_EQUOTA:
-	case H_EBUSY: return "53300";
-	case H_ENOSPACE: return "53100";
+	case H_EBUSY:
+		return "53300";
+	case H_ENOSPACE:
+		return "53100";
 	case H_ECONNECT:
 	case H_ETIMEOUT:
-	case H_ETLS: return "08006";
-	default: return "28000";
+	case H_ETLS:
+		return "08006";
+	default:
+		return "28000";
 	}
 }
 
 int pg_refused(struct pg_core *c, int code, struct str text) {
 	if (c->phase != &pg_phase_admit)
 		return 0;
-	return pg_fatal_hint(c, code < 0 ? code : H_EREFUSED, &(struct pg_say){
-		.sqlstate = str_of(refusal_state(code)),
-		.message = text.n > 0 ? text : STR("not admitted") });
+	return pg_fatal_hint(c, code < 0 ? code : H_EREFUSED,
+	                     &(struct pg_say){ .sqlstate = str_of(refusal_state(code)),
+	                                       .message = text.n > 0 ? text
+	                                                             : STR("not admitted") });
 }
 
 int pg_login_failed(struct pg_core *c, struct str detail) {
@@ -74,9 +81,12 @@ int pg_login_failed(struct pg_core *c, struct str detail) {
 	if (detail.n > 0)
 		pg_fact(c, STR("login_error"), detail);
 	(void)snprintf(text, sizeof(text), "login at the target failed (session %s)", c->short_id);
-	return pg_fatal_hint(c, H_ELOGIN, &(struct pg_say){
-		.sqlstate = STR("08006"), .message = str_of(text),
-		.hint = STR("the operator finds the reason under that session") });
+	return pg_fatal_hint(c, H_ELOGIN,
+	                     &(struct pg_say){
+				     .sqlstate = STR("08006"),
+				     .message = str_of(text),
+				     .hint = STR(
+					     "the operator finds the reason under that session") });
 }
 
 /* ---- TLS with the target ---- */
@@ -87,7 +97,7 @@ int pg_ask_tls_raw(struct pg_core *c, struct str data) {
 		return pg_login_failed(c, STR("the target answered SSLRequest with an error"));
 	if (answer != 'S')
 		return pg_login_failed(c, STR("the target does not offer TLS, which this "
-					      "connection requires"));
+		                              "connection requires"));
 	/* Exactly one byte is read: anything behind it in plaintext is an attack (CVE-2021-23222),
 	 * and the shell closes when it finds some. */
 	pg_skip(c, SIDE_TARGET, 1, WHY_HANDSHAKE);
@@ -172,8 +182,8 @@ int pg_login_stepped(struct pg_core *c, const struct event *ev) {
 	bool is_ok = c->login_code == PG_AUTH_OK;
 	if (ev->is_done != is_ok)
 		return pg_login_failed(c, is_ok ? STR("the target ended authentication too early")
-						: STR("authentication ended before the target "
-						      "said so"));
+		                                : STR("authentication ended before the target "
+		                                      "said so"));
 	if (is_ok) {
 		send_auth_ok(c);
 		pg_enter(c, &pg_phase_settle);
@@ -204,14 +214,17 @@ int pg_status_check(struct pg_core *c, struct str body) {
 		return 0;
 	char text[160];
 	(void)snprintf(text, sizeof(text),
-		       "%.*s was changed to \"%.*s\": the session is pinned and was ended",
-		       STR_ARG(p.name), STR_ARG(str_head(p.value, 64)));
-	return pg_fatal_hint(c, H_EFEATURE, &(struct pg_say){
-		.sqlstate = STR("0A000"), .message = str_of(text),
-		.detail = STR("hygiene: pinned keeps client_encoding UTF8 and "
-			      "standard_conforming_strings on"),
-		.hint = STR("leave the setting alone, or ask for a connection with "
-			    "hygiene: open") });
+	               "%.*s was changed to \"%.*s\": the session is pinned and was ended",
+	               STR_ARG(p.name), STR_ARG(str_head(p.value, 64)));
+	return pg_fatal_hint(
+		c, H_EFEATURE,
+		&(struct pg_say){
+			.sqlstate = STR("0A000"),
+			.message = str_of(text),
+			.detail = STR("hygiene: pinned keeps client_encoding UTF8 and "
+	                              "standard_conforming_strings on"),
+			.hint = STR("leave the setting alone, or ask for a connection with "
+	                            "hygiene: open") });
 }
 
 static int on_settle_status(struct pg_core *c, const struct pg_in *in) {

@@ -16,8 +16,11 @@
 
 static void report(struct pg_core *c, enum command_status status, const char *text) {
 	pg_fact(c, STR("cancel"), str_of(text));
-	struct command cmd = { .kind = CMD_CANCEL, .status = status, .verb = STR("CANCEL"),
-			       .received_ns = c->cancel_ns, .done_ns = c->now_ns };
+	struct command cmd = { .kind = CMD_CANCEL,
+		               .status = status,
+		               .verb = STR("CANCEL"),
+		               .received_ns = c->cancel_ns,
+		               .done_ns = c->now_ns };
 	c->sink->emit(c->sink, &(struct order){ .kind = ORD_COMMAND, .command = &cmd });
 }
 
@@ -120,12 +123,15 @@ int pg_cancel_closed(struct pg_core *c) {
 int pg_cancel_timer(struct pg_core *c) {
 	if (c->cancel == PG_CANCEL_SENT) {
 		report(c, CMD_UNKNOWN, "the target did not confirm it");
-		return pg_fatal_hint(c, H_ETIMEOUT, &(struct pg_say){
-			.sqlstate = STR("08006"),
-			.message = STR("a cancel request was not confirmed by the target within 5 s "
-				       "and the session was ended"),
-			.detail = STR("it might have hit a later command"),
-			.hint = STR("reconnect") });
+		return pg_fatal_hint(
+			c, H_ETIMEOUT,
+			&(struct pg_say){
+				.sqlstate = STR("08006"),
+				.message = STR(
+					"a cancel request was not confirmed by the target within 5 s "
+					"and the session was ended"),
+				.detail = STR("it might have hit a later command"),
+				.hint = STR("reconnect") });
 	}
 	if (pg_cancel_holds(c))
 		give_up(c, CMD_FAILED, "the target could not be reached for it within 5 s");

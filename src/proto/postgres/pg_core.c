@@ -26,28 +26,28 @@
 #define LOGIN_TIMEOUT (60 * NS_PER_S)
 #define SEEN_MAX ((uint64_t)(64 * KIB)) /* what the shell shows without being asked */
 
-const struct pg_phase pg_phase_start = {
-	.name = "start", .timeout_ns = START_TIMEOUT, .client_raw = pg_start_raw
-};
+const struct pg_phase pg_phase_start = { .name = "start",
+	                                 .timeout_ns = START_TIMEOUT,
+	                                 .client_raw = pg_start_raw };
 const struct pg_phase pg_phase_start_tls = { .name = "start-tls", .timeout_ns = START_TIMEOUT };
-const struct pg_phase pg_phase_password = {
-	.name = "password", .timeout_ns = START_TIMEOUT, .client = &pg_password_table
-};
+const struct pg_phase pg_phase_password = { .name = "password",
+	                                    .timeout_ns = START_TIMEOUT,
+	                                    .client = &pg_password_table };
 const struct pg_phase pg_phase_admit = { .name = "admit", .timeout_ns = ADMIT_TIMEOUT };
-const struct pg_phase pg_phase_ask_tls = {
-	.name = "ask-tls", .timeout_ns = LOGIN_TIMEOUT, .target_raw = pg_ask_tls_raw
-};
+const struct pg_phase pg_phase_ask_tls = { .name = "ask-tls",
+	                                   .timeout_ns = LOGIN_TIMEOUT,
+	                                   .target_raw = pg_ask_tls_raw };
 const struct pg_phase pg_phase_target_tls = { .name = "target-tls", .timeout_ns = LOGIN_TIMEOUT };
-const struct pg_phase pg_phase_login = {
-	.name = "login", .timeout_ns = LOGIN_TIMEOUT, .target = &pg_login_table
-};
+const struct pg_phase pg_phase_login = { .name = "login",
+	                                 .timeout_ns = LOGIN_TIMEOUT,
+	                                 .target = &pg_login_table };
 const struct pg_phase pg_phase_login_step = { .name = "login-step", .timeout_ns = LOGIN_TIMEOUT };
-const struct pg_phase pg_phase_settle = {
-	.name = "settle", .timeout_ns = LOGIN_TIMEOUT, .target = &pg_settle_table
-};
-const struct pg_phase pg_phase_ready = {
-	.name = "ready", .client = &pg_client_table, .target = &pg_target_table
-};
+const struct pg_phase pg_phase_settle = { .name = "settle",
+	                                  .timeout_ns = LOGIN_TIMEOUT,
+	                                  .target = &pg_settle_table };
+const struct pg_phase pg_phase_ready = { .name = "ready",
+	                                 .client = &pg_client_table,
+	                                 .target = &pg_target_table };
 const struct pg_phase pg_phase_leaving = { .name = "leaving", .target = &pg_target_table };
 const struct pg_phase pg_phase_ended = { .name = "ended" };
 
@@ -87,8 +87,9 @@ static void core_fini(void *core) {
 void pg_run_flush(struct pg_core *c) {
 	struct pg_run *r = &c->run;
 	if (r->is_on && r->pos > r->start) {
-		c->sink->emit(c->sink, &(struct order){ .kind = ORD_RELAY, .side = r->side,
-							.n = r->pos - r->start });
+		c->sink->emit(c->sink, &(struct order){ .kind = ORD_RELAY,
+		                                        .side = r->side,
+		                                        .n = r->pos - r->start });
 		c->left[r->side] -= MIN(c->left[r->side], r->pos - r->start);
 		r->start = r->pos;
 	}
@@ -97,7 +98,7 @@ void pg_run_flush(struct pg_core *c) {
 		d->command.verb.p = d->verb;
 		d->command.sqlstate.p = d->sqlstate;
 		c->sink->emit(c->sink,
-			      &(struct order){ .kind = ORD_COMMAND, .command = &d->command });
+		              &(struct order){ .kind = ORD_COMMAND, .command = &d->command });
 	}
 	c->done_count = 0;
 }
@@ -162,14 +163,17 @@ static int take_message(struct pg_core *c, struct str rest, uint64_t *ret_len) {
 		pg_run_flush(c);
 	struct str body = str_mem(rest.p + PG_HEAD_SIZE, MIN(rest.n, h.len) - PG_HEAD_SIZE);
 	*ret_len = h.len;
-	return on->fn(c, &(struct pg_in){ .type = h.type, .len = h.len, .body = body,
-					  .off = c->run.base + c->run.pos });
+	return on->fn(c, &(struct pg_in){ .type = h.type,
+	                                  .len = h.len,
+	                                  .body = body,
+	                                  .off = c->run.base + c->run.pos });
 }
 
 static int pump(struct pg_core *c, enum side side, struct str data) {
 	enum stream stream = side == SIDE_CLIENT ? STREAM_C : STREAM_T;
-	c->run = (struct pg_run){ .side = side, .is_on = true,
-				  .base = c->sink->offset(c->sink, stream) };
+	c->run = (struct pg_run){ .side = side,
+		                  .is_on = true,
+		                  .base = c->sink->offset(c->sink, stream) };
 	c->is_open[side] = false;
 	int rc = 0;
 	while (c->run.pos < data.n) {
@@ -193,8 +197,7 @@ static int pump(struct pg_core *c, enum side side, struct str data) {
 /* ---- bytes ---- */
 
 bool pg_client_waits(const struct pg_core *c) {
-	return c->phase == &pg_phase_ready &&
-	       (pg_cancel_holds(c) || pg_track_is_full(&c->track));
+	return c->phase == &pg_phase_ready && (pg_cancel_holds(c) || pg_track_is_full(&c->track));
 }
 
 /* What is due once a call has been dealt with. is_client_read: the client's bytes were looked at,
@@ -212,8 +215,8 @@ static int wind_up(struct pg_core *c, bool is_client_read) {
 
 /* The bytes of one side in the phase that it is in: > 0 used, 0 none, < 0 ended. */
 static int take_raw(struct pg_core *c, enum side side, struct str data) {
-	int (*raw)(struct pg_core *, struct str) =
-		side == SIDE_CLIENT ? c->phase->client_raw : c->phase->target_raw;
+	int (*raw)(struct pg_core *, struct str) = side == SIDE_CLIENT ? c->phase->client_raw
+	                                                               : c->phase->target_raw;
 	if (raw != NULL)
 		return raw(c, data);
 	if (side != SIDE_CLIENT || c->phase != &pg_phase_leaving)
@@ -275,26 +278,38 @@ static int on_no_budget(struct pg_core *c) {
 	/* Answering ERROR and skipping the message would leave the target in a state that the client
 	 * does not know of (an open pipeline, a transaction): the session ends instead. */
 	return pg_fatal(c, H_ELIMIT, "53200",
-			"out of memory: the message does not fit the gateway's budget for whole "
-			"statements; it was not sent to the target");
+	                "out of memory: the message does not fit the gateway's budget for whole "
+	                "statements; it was not sent to the target");
 }
 
 static int take_event(struct pg_core *c, const struct event *ev) {
 	switch (ev->kind) {
-	case EV_TLS_UP: return on_tls_up(c, ev->side);
-	case EV_GRANTED: return pg_granted(c, ev->grant);
-	case EV_REFUSED: return pg_refused(c, ev->code, ev->text);
-	case EV_LOGIN: return pg_login_stepped(c, ev);
-	case EV_DIALED: return pg_cancel_dialed(c);
-	case EV_CLOSED: return on_closed(c, ev);
-	case EV_CANCEL: return pg_cancel_begin(c);
-	case EV_TIMER: return on_timer(c);
-	case EV_NO_BUDGET: return on_no_budget(c);
-	case EV_KILL: return pg_kill(c, ev->code);
-	case EV_DRAIN: return pg_drain(c);
+	case EV_TLS_UP:
+		return on_tls_up(c, ev->side);
+	case EV_GRANTED:
+		return pg_granted(c, ev->grant);
+	case EV_REFUSED:
+		return pg_refused(c, ev->code, ev->text);
+	case EV_LOGIN:
+		return pg_login_stepped(c, ev);
+	case EV_DIALED:
+		return pg_cancel_dialed(c);
+	case EV_CLOSED:
+		return on_closed(c, ev);
+	case EV_CANCEL:
+		return pg_cancel_begin(c);
+	case EV_TIMER:
+		return on_timer(c);
+	case EV_NO_BUDGET:
+		return on_no_budget(c);
+	case EV_KILL:
+		return pg_kill(c, ev->code);
+	case EV_DRAIN:
+		return pg_drain(c);
 	case EV_PARSED:
 	case EV_DECIDED:
-	case EV_KIND_COUNT: break;
+	case EV_KIND_COUNT:
+		break;
 	}
 	return 0;
 }

@@ -26,7 +26,9 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 	char name[2] = { (char)('a' + arg % 3), 0 };
 	struct str s = arg % 4 == 0 ? STR_NONE : str_of(name);
 	switch (type) {
-	case 'Q': w_cstr(b, arg % 5 == 0 ? STR("copy t from stdin") : STR("select 1")); break;
+	case 'Q':
+		w_cstr(b, arg % 5 == 0 ? STR("copy t from stdin") : STR("select 1"));
+		break;
 	case 'P':
 		w_cstr(b, s);
 		w_cstr(b, arg % 7 == 0 ? STR("\xff") : STR("insert into t values ($1)"));
@@ -46,24 +48,38 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 		w_cstr(b, arg % 3 == 0 ? STR("port") : STR_NONE);
 		w_be32(b, arg);
 		break;
-	case 'F': w_zero(b, 10); break;
-	case 'd': w_zero(b, arg); break;
+	case 'F':
+		w_zero(b, 10);
+		break;
+	case 'd':
+		w_zero(b, arg);
+		break;
 	case 'f':
-	case 'p': w_cstr(b, STR("text")); break;
-	default: break;
+	case 'p':
+		w_cstr(b, STR("text"));
+		break;
+	default:
+		break;
 	}
 	pg_w_end(b, mark);
 }
 
 static void put_target(struct buf *b, uint8_t type, uint8_t arg) {
-	static const char *const tags[] = { "SELECT 1", "INSERT 0 3", "DISCARD ALL", "SET", "COPY 9" };
+	static const char *const tags[] = { "SELECT 1", "INSERT 0 3", "DISCARD ALL", "SET",
+		                            "COPY 9" };
 	size_t mark = pg_w_begin(b, type);
 	switch (type) {
 	case 'T':
 	case 'D':
-	case 't': w_be16(b, 0); break;
-	case 'C': w_cstr(b, str_of(tags[arg % ARRAY_LEN(tags)])); break;
-	case 'Z': w_u8(b, (uint8_t)"ITE"[arg % 3]); break;
+	case 't':
+		w_be16(b, 0);
+		break;
+	case 'C':
+		w_cstr(b, str_of(tags[arg % ARRAY_LEN(tags)]));
+		break;
+	case 'Z':
+		w_u8(b, (uint8_t) "ITE"[arg % 3]);
+		break;
 	case 'E':
 	case 'N':
 		w_bytes(b, arg % 9 == 0 ? STR("SFATAL\0C57P01\0") : STR("SERROR\0C42601\0Mx\0"));
@@ -71,8 +87,12 @@ static void put_target(struct buf *b, uint8_t type, uint8_t arg) {
 		break;
 	case 'G':
 	case 'H':
-	case 'W': w_zero(b, 3); break;
-	case 'V': w_be32(b, UINT32_MAX); break;
+	case 'W':
+		w_zero(b, 3);
+		break;
+	case 'V':
+		w_be32(b, UINT32_MAX);
+		break;
 	case 'A':
 		w_be32(b, 1);
 		w_zero(b, 2);
@@ -81,13 +101,18 @@ static void put_target(struct buf *b, uint8_t type, uint8_t arg) {
 		w_cstr(b, arg % 8 == 0 ? STR("client_encoding") : STR("TimeZone"));
 		w_cstr(b, arg % 16 == 0 ? STR("LATIN1") : STR("UTF8"));
 		break;
-	case 'K': w_zero(b, 8); break;
+	case 'K':
+		w_zero(b, 8);
+		break;
 	case 'R':
 		w_be32(b, arg % 3 == 0 ? PG_AUTH_OK : arg);
 		w_zero(b, arg % 5);
 		break;
-	case 'd': w_zero(b, arg); break;
-	default: break;
+	case 'd':
+		w_zero(b, arg);
+		break;
+	default:
+		break;
 	}
 	pg_w_end(b, mark);
 }
@@ -112,11 +137,13 @@ static void put_first(struct buf *b, uint8_t arg) {
 static void raise_event(struct pg_shell *sh, uint8_t arg) {
 	static const int codes[] = { 0, H_EIO, H_EKILLED, H_ERECORDER, H_EEXPIRED };
 	struct event ev = { .kind = (enum event_kind)(arg % EV_KIND_COUNT),
-			    .side = (enum side)(arg / 16 % SIDE_COUNT),
-			    .code = codes[arg / 8 % ARRAY_LEN(codes)],
-			    .is_done = arg & 64, .text = STR("text"), .bytes = STR("answer") };
+		            .side = (enum side)(arg / 16 % SIDE_COUNT),
+		            .code = codes[arg / 8 % ARRAY_LEN(codes)],
+		            .is_done = arg & 64,
+		            .text = STR("text"),
+		            .bytes = STR("answer") };
 	struct grant g = shell_grant(arg & 16 ? HYGIENE_OPEN : HYGIENE_PINNED,
-				     arg & 32 ? TLS_VERIFY_FULL : TLS_DISABLE);
+	                             arg & 32 ? TLS_VERIFY_FULL : TLS_DISABLE);
 	if (ev.kind == EV_GRANTED)
 		ev.grant = &g;
 	if (ev.kind == EV_TLS_UP && !sh->in_tls[ev.side])

@@ -52,7 +52,7 @@ TEST(transcripts) {
 		auto_free char *text = file_read(path, &n);
 		count++;
 		test_check(text != NULL && play_all(e->d_name, str_mem(text, n)), e->d_name, 0,
-			   "plays");
+		           "plays");
 	}
 	(void)closedir(d);
 	CHECK(count >= 20);
@@ -136,7 +136,7 @@ TEST(values_of_100_mib) {
 	pg_w_ready(&b, 'I');
 	say_buf(sh, SIDE_TARGET, &b);
 	CHECK_EQ_STR(log_next(sh), STR("cmd query ok SELECT - rows=1 bytes=104857600 t=DCZ "
-				       "text=select big"));
+	                               "text=select big"));
 	CHECK(pg_proto.is_idle(&sh->core));
 	CHECK(ready_done(sh));
 	buf_fini(&b);
@@ -199,6 +199,21 @@ TEST(plaintext_behind_ssl_request) {
 	buf_fini(&b);
 }
 
+/* CVE-2021-23222, the other way round: one byte is read of the target's answer, no more. */
+TEST(plaintext_behind_s) {
+	struct pg_shell *sh = xcalloc(1, sizeof(*sh));
+	struct grant g = shell_grant(HYGIENE_PINNED, TLS_REQUIRE);
+	shell_init(sh, true);
+	shell_admit(sh);
+	shell_event(sh, &(struct event){ .kind = EV_GRANTED, .grant = &g });
+	sh->log_read = sh->log_count;
+	shell_say(sh, SIDE_TARGET, STR("Sinjected"));
+	CHECK_EQ_STR(log_next(sh), STR("tls target"));
+	CHECK_EQ_STR(log_next(sh), STR("plaintext behind tls"));
+	CHECK_EQ_U(sh->in[SIDE_TARGET].len, 8);
+	CHECK(ready_done(sh));
+}
+
 /* A driver that pipelines more than the queue holds waits, loses nothing, and is not ended. */
 TEST(pipeline_beyond_the_queue) {
 	struct pg_shell *sh = ready_new(HYGIENE_PINNED);
@@ -227,7 +242,8 @@ TEST(pipeline_beyond_the_queue) {
 
 static void parse_named(struct buf *b, uint32_t i) {
 	char name[64];
-	(void)snprintf(name, sizeof(name), "%s%u", i % 2 != 0 ? "s" : "a_statement_of_a_long_name_", i);
+	(void)snprintf(name, sizeof(name), "%s%u", i % 2 != 0 ? "s" : "a_statement_of_a_long_name_",
+	               i);
 	size_t mark = pg_w_begin(b, 'P');
 	w_cstr(b, str_of(name));
 	w_fmt(b, "select %u", i);
@@ -258,7 +274,7 @@ TEST(names_beyond_the_table) {
 	CHECK_EQ_U(sh->core.track.statements.count, PG_STATEMENT_MAX);
 	CHECK(memory_of(&sh->core) < 256 * KIB);
 	test_note("memory of a session with all tables full of statements: %llu bytes",
-		  (unsigned long long)memory_of(&sh->core));
+	          (unsigned long long)memory_of(&sh->core));
 	CHECK(pg_statement_get(&sh->core.track, STR("s7")) != PG_NO_TEXT);
 	CHECK(pg_statement_get(&sh->core.track, STR("a_statement_of_a_long_name_8")) != PG_NO_TEXT);
 	CHECK(pg_statement_get(&sh->core.track, STR("s9999")) == PG_NO_TEXT);
@@ -270,7 +286,7 @@ TEST(names_beyond_the_table) {
 TEST(memory_bound) {
 	uint64_t names = (uint64_t)(2048 + 512) * sizeof(struct pg_name);
 	uint64_t all = sizeof(struct pg_core) + PG_EXPECT_MAX * sizeof(struct pg_expect) +
-		       PG_TEXT_MAX * sizeof(struct pg_text) + names;
+	               PG_TEXT_MAX * sizeof(struct pg_text) + names;
 	test_note("largest session: %llu bytes", (unsigned long long)all);
 	CHECK(all <= 256 * KIB);
 }
@@ -291,7 +307,8 @@ TEST(names_model) {
 		size_t n = (seed >> 10) % ARRAY_LEN(model);
 		uint16_t text = (seed >> 20) % 3 == 0 ? PG_NO_TEXT : texts[(seed >> 24) % 8];
 		char name[48];
-		(void)snprintf(name, sizeof(name), n % 3 == 0 ? "%zu" : "long_enough_to_hash_%zu", n);
+		(void)snprintf(name, sizeof(name), n % 3 == 0 ? "%zu" : "long_enough_to_hash_%zu",
+		               n);
 		if ((seed >> 5) % 97 == 0) {
 			pg_statement_drop_text(&t, texts[n % 8]);
 			for (size_t i = 0; i < ARRAY_LEN(model); i++)
@@ -303,7 +320,8 @@ TEST(names_model) {
 	}
 	for (size_t n = 0; n < ARRAY_LEN(model); n++) {
 		char name[48];
-		(void)snprintf(name, sizeof(name), n % 3 == 0 ? "%zu" : "long_enough_to_hash_%zu", n);
+		(void)snprintf(name, sizeof(name), n % 3 == 0 ? "%zu" : "long_enough_to_hash_%zu",
+		               n);
 		is_same &= pg_statement_get(&t, str_of(name)) == model[n];
 	}
 	CHECK(is_same);

@@ -34,13 +34,14 @@ void pg_send(struct pg_core *c, enum side side, struct str bytes, enum proto_why
 }
 
 void pg_send_secret(struct pg_core *c, enum side side, struct str bytes, enum proto_why why) {
-	emit(c, &(struct order){ .kind = ORD_SEND, .side = side, .bytes = bytes, .why = why,
-				 .secret = true });
+	emit(c,
+	     &(struct order){
+		     .kind = ORD_SEND, .side = side, .bytes = bytes, .why = why, .secret = true });
 }
 
 void pg_fact(struct pg_core *c, struct str name, struct str value) {
-	emit(c, &(struct order){ .kind = ORD_FACT, .name = name,
-				 .bytes = str_head(value, 4 * KIB) });
+	emit(c,
+	     &(struct order){ .kind = ORD_FACT, .name = name, .bytes = str_head(value, 4 * KIB) });
 }
 
 void pg_tls(struct pg_core *c, enum side side) {
@@ -106,24 +107,27 @@ int pg_fatal_hint(struct pg_core *c, int code, const struct pg_say *say) {
 }
 
 int pg_fatal(struct pg_core *c, int code, const char *sqlstate, const char *text) {
-	return pg_fatal_hint(c, code, &(struct pg_say){ .sqlstate = str_of(sqlstate),
-							.message = str_of(text) });
+	return pg_fatal_hint(c, code,
+	                     &(struct pg_say){ .sqlstate = str_of(sqlstate),
+	                                       .message = str_of(text) });
 }
 
 int pg_client_broke(struct pg_core *c, const char *text) {
 	pg_fact(c, STR("client_violation"), str_of(text));
-	return pg_fatal_hint(c, H_EPROTO, &(struct pg_say){
-		.sqlstate = STR("08P01"), .message = STR("protocol violation by the client"),
-		.detail = str_of(text) });
+	return pg_fatal_hint(c, H_EPROTO,
+	                     &(struct pg_say){ .sqlstate = STR("08P01"),
+	                                       .message = STR("protocol violation by the client"),
+	                                       .detail = str_of(text) });
 }
 
 int pg_target_broke(struct pg_core *c, const char *text) {
 	pg_fact(c, STR("target_violation"), str_of(text));
 	if (!is_logged_in(c))
 		return pg_login_failed(c, str_of(text));
-	return pg_fatal_hint(c, H_EUPSTREAM, &(struct pg_say){
-		.sqlstate = STR("08P01"), .message = STR("protocol violation by the target"),
-		.detail = str_of(text) });
+	return pg_fatal_hint(c, H_EUPSTREAM,
+	                     &(struct pg_say){ .sqlstate = STR("08P01"),
+	                                       .message = STR("protocol violation by the target"),
+	                                       .detail = str_of(text) });
 }
 
 /* ---- kill and drain ---- */
@@ -155,7 +159,7 @@ static struct str outcome(const struct pg_core *c) {
 		return STR("nothing was sent to the target");
 	if (pg_in_flight(c))
 		return STR("a command without an answer may have reached the target: "
-			   "its outcome is unknown");
+		           "its outcome is unknown");
 	if (c->state != 'I')
 		return STR("every command was answered; the open transaction is rolled back");
 	return STR("every command was answered");
@@ -168,9 +172,11 @@ int pg_kill(struct pg_core *c, int code) {
 	while (i < ARRAY_LEN(kill_rows) && kill_rows[i].code != code)
 		i++;
 	row = i < ARRAY_LEN(kill_rows) ? &kill_rows[i] : &other;
-	return pg_fatal_hint(c, code, &(struct pg_say){
-		.sqlstate = str_of(row->sqlstate), .message = str_of(row->message),
-		.detail = outcome(c), .hint = str_of(row->hint) });
+	return pg_fatal_hint(c, code,
+	                     &(struct pg_say){ .sqlstate = str_of(row->sqlstate),
+	                                       .message = str_of(row->message),
+	                                       .detail = outcome(c),
+	                                       .hint = str_of(row->hint) });
 }
 
 int pg_drain(struct pg_core *c) {
@@ -187,9 +193,11 @@ int pg_target_gone(struct pg_core *c, int code) {
 	if (c->phase == &pg_phase_leaving || c->was_fatal)
 		return pg_end(c, 0);
 	/* A torn message was not passed on, so that an error can still be said behind the last one. */
-	return pg_fatal_hint(c, code < 0 ? code : H_EUPSTREAM, &(struct pg_say){
-		.sqlstate = STR("08006"), .message = STR("the target closed the connection"),
-		.detail = outcome(c), .hint = STR("reconnect") });
+	return pg_fatal_hint(c, code < 0 ? code : H_EUPSTREAM,
+	                     &(struct pg_say){ .sqlstate = STR("08006"),
+	                                       .message = STR("the target closed the connection"),
+	                                       .detail = outcome(c),
+	                                       .hint = STR("reconnect") });
 }
 
 void pg_leave(struct pg_core *c) {

@@ -23,16 +23,21 @@
 /* ---- helpers ---- */
 
 static void expect(struct pg_core *c, const struct pg_in *in, uint16_t text) {
-	pg_expect_push(&c->track, &(struct pg_expect){
-		.kind = in->type, .off = in->off, .len = (uint32_t)(in->len - 1), .text = text,
-		.received_ns = c->now_ns });
+	pg_expect_push(&c->track, &(struct pg_expect){ .kind = in->type,
+	                                               .off = in->off,
+	                                               .len = (uint32_t)(in->len - 1),
+	                                               .text = text,
+	                                               .received_ns = c->now_ns });
 }
 
 /* A command that the target will not even read. */
 static void skipped(struct pg_core *c, const struct pg_in *in, uint16_t text) {
-	pg_command_report(c, CMD_SKIPPED, &(struct pg_expect){
-		.kind = in->type, .off = in->off, .len = (uint32_t)(in->len - 1), .text = text,
-		.received_ns = c->now_ns });
+	pg_command_report(c, CMD_SKIPPED,
+	                  &(struct pg_expect){ .kind = in->type,
+	                                       .off = in->off,
+	                                       .len = (uint32_t)(in->len - 1),
+	                                       .text = text,
+	                                       .received_ns = c->now_ns });
 	pg_text_unref(&c->track, text);
 }
 
@@ -46,10 +51,13 @@ static void extended(struct pg_core *c, const struct pg_in *in, uint16_t text) {
 }
 
 static int refuse_text(struct pg_core *c) {
-	return pg_fatal_hint(c, H_EENCODING, &(struct pg_say){
-		.sqlstate = STR("22021"),
-		.message = STR("the statement is not valid UTF-8 and was not sent to the target"),
-		.hint = STR("this connection is pinned to UTF8 (hygiene: pinned)") });
+	return pg_fatal_hint(
+		c, H_EENCODING,
+		&(struct pg_say){
+			.sqlstate = STR("22021"),
+			.message = STR(
+				"the statement is not valid UTF-8 and was not sent to the target"),
+			.hint = STR("this connection is pinned to UTF8 (hygiene: pinned)") });
 }
 
 static bool is_text_bad(const struct pg_core *c, struct str text) {
@@ -124,7 +132,7 @@ static int on_describe(struct pg_core *c, const struct pg_in *in) {
 	if (pg_describe_parse(&d, in->body) < 0)
 		return pg_client_broke(c, "malformed Describe");
 	uint16_t text = d.kind == 'S' ? pg_statement_get(&c->track, d.name)
-				      : pg_portal_get(&c->track, d.name);
+	                              : pg_portal_get(&c->track, d.name);
 	extended(c, in, pg_text_ref(&c->track, text));
 	return PG_PASS;
 }

@@ -238,7 +238,7 @@ static void put_app_name(struct pg_core *c) {
 	while (n > 0 && n < app.n && ((uint8_t)app.p[n] & 0xc0) == 0x80)
 		n--;
 	(void)snprintf(name, sizeof(name), "%.*s%shansard:%s", (int)n, n > 0 ? app.p : "",
-		       n > 0 ? " " : "", c->short_id);
+	               n > 0 ? " " : "", c->short_id);
 	pg_w_param(&c->hello, STR("application_name"), str_of(name));
 }
 

@@ -76,15 +76,15 @@ extern const struct pg_phase pg_phase_password;  /* the proof is asked for */
 extern const struct pg_phase pg_phase_admit;     /* the keeper decides */
 extern const struct pg_phase pg_phase_ask_tls;   /* SSLRequest sent to the target */
 extern const struct pg_phase pg_phase_target_tls;
-extern const struct pg_phase pg_phase_login;     /* authentication at the target */
+extern const struct pg_phase pg_phase_login;      /* authentication at the target */
 extern const struct pg_phase pg_phase_login_step; /* the keeper answers a challenge */
-extern const struct pg_phase pg_phase_settle;    /* logged in, before the first ReadyForQuery */
+extern const struct pg_phase pg_phase_settle;     /* logged in, before the first ReadyForQuery */
 extern const struct pg_phase pg_phase_ready;
-extern const struct pg_phase pg_phase_leaving;   /* the client has gone; the target may still talk */
+extern const struct pg_phase pg_phase_leaving; /* the client has gone; the target may still talk */
 extern const struct pg_phase pg_phase_ended;
 
-extern const struct pg_table pg_client_table; /* pg_flow.c */
-extern const struct pg_table pg_target_table; /* pg_reply.c */
+extern const struct pg_table pg_client_table;                                    /* pg_flow.c */
+extern const struct pg_table pg_target_table;                                    /* pg_reply.c */
 extern const struct pg_table pg_password_table, pg_login_table, pg_settle_table; /* pg_auth.c */
 
 /* ---- bookkeeping (pg_track.c) ---- */
@@ -189,8 +189,8 @@ enum { PG_DONE_MAX = 8 };
 
 /* The answer that is coming in. */
 struct pg_answer {
-	uint64_t t_off;  /* where it began in stream T */
-	uint64_t t_end;  /* behind its last message so far */
+	uint64_t t_off; /* where it began in stream T */
+	uint64_t t_end; /* behind its last message so far */
 	bool has_begun;
 	bool has_tag;
 	bool has_failed;
@@ -214,9 +214,9 @@ struct pg_core {
 	const struct pg_phase *phase;
 	uint64_t now_ns;
 	bool is_loopback, has_tls;
-	bool is_tls;      /* with the client */
+	bool is_tls; /* with the client */
 	bool asked_tls, asked_gss;
-	bool is_up_tls;   /* with the target */
+	bool is_up_tls; /* with the target */
 
 	/* what the client asked for; the packet is kept until the target's own has been made */
 	struct buf start; /* body of the StartupMessage */
@@ -250,10 +250,10 @@ struct pg_core {
 	uint64_t copy_ahead;       /* CopyData bytes said before the target asked */
 	bool was_fatal;            /* the target has said why it closes */
 	bool is_draining;
-	bool has_client_ended;     /* EOF seen, or Terminate */
-	bool has_said_bye;         /* Terminate: what comes behind it is not read */
+	bool has_client_ended; /* EOF seen, or Terminate */
+	bool has_said_bye;     /* Terminate: what comes behind it is not read */
 	enum pg_cancel_state cancel;
-	uint64_t cancel_ns;        /* when it came in */
+	uint64_t cancel_ns; /* when it came in */
 };
 
 /* ---- pg_core.c ---- */

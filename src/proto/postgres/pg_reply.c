@@ -61,10 +61,12 @@ void pg_command_report(struct pg_core *c, enum command_status status, const stru
 	if (c->done_count == PG_DONE_MAX)
 		pg_run_flush(c);
 	struct pg_done *d = &c->done[c->done_count++];
-	*d = (struct pg_done){ .command = { .kind = kind_of(e), .status = status, .c_off = e->off,
-					    .c_len = (uint64_t)e->len + 1,
-					    .received_ns = e->received_ns,
-					    .done_ns = c->now_ns } };
+	*d = (struct pg_done){ .command = { .kind = kind_of(e),
+		                            .status = status,
+		                            .c_off = e->off,
+		                            .c_len = (uint64_t)e->len + 1,
+		                            .received_ns = e->received_ns,
+		                            .done_ns = c->now_ns } };
 	fill_text(c, d, e);
 	if (c->answer.has_begun && status != CMD_SKIPPED)
 		fill_answer(c, d);
@@ -292,7 +294,7 @@ static void drop_to_sync(struct pg_core *c) {
 		struct pg_expect gone;
 		pg_expect_pop(&c->track, &gone);
 		bool is_same = gone.kind == 'E' && gone.text == failed.text &&
-			       gone.text != PG_NO_TEXT && !is_told;
+		               gone.text != PG_NO_TEXT && !is_told;
 		if (is_command(&gone))
 			pg_command_report(c, is_same ? CMD_FAILED : CMD_SKIPPED, &gone);
 		is_told |= is_same;
@@ -362,7 +364,7 @@ static int on_ready(struct pg_core *c, const struct pg_in *in) {
 		return PG_PASS;
 	c->copy_ahead = 0;
 	c->is_open[SIDE_CLIENT] = false; /* what was answered has gone by */
-	if (c->state == 'I') /* portals end with their transaction */
+	if (c->state == 'I')             /* portals end with their transaction */
 		pg_portals_clear(&c->track);
 	return PG_PASS;
 }

@@ -135,8 +135,10 @@ static void put_row(struct buf *b, struct str rest) {
 static void put_error(struct buf *b, struct str rest) {
 	struct str severity = word(&rest);
 	struct str code = word(&rest);
-	pg_w_say(b, &(struct pg_say){ .type = 'E', .severity = severity, .sqlstate = code,
-				      .message = plain(str_trim(rest)) });
+	pg_w_say(b, &(struct pg_say){ .type = 'E',
+	                              .severity = severity,
+	                              .sqlstate = code,
+	                              .message = plain(str_trim(rest)) });
 }
 
 static void put_typed(struct play *p, struct buf *b, struct str type, struct str rest) {
@@ -238,7 +240,7 @@ static void do_granted(struct play *p, struct str rest) {
 	struct str hygiene = word(&rest);
 	struct str tls = word(&rest);
 	struct grant g = shell_grant(str_is(hygiene, "open") ? HYGIENE_OPEN : HYGIENE_PINNED,
-				     TLS_DISABLE);
+	                             TLS_DISABLE);
 	if (str_is(tls, "require"))
 		g.tls = TLS_REQUIRE;
 	if (str_is(tls, "full"))
@@ -343,9 +345,8 @@ static void expect_bytes(struct play *p, enum side side, struct str rest) {
 }
 
 static void expect_log(struct play *p, struct str line) {
-	struct str got = p->sh.log_read < p->sh.log_count
-				 ? str_of(p->sh.log[p->sh.log_read])
-				 : STR("(nothing)");
+	struct str got = p->sh.log_read < p->sh.log_count ? str_of(p->sh.log[p->sh.log_read])
+	                                                  : STR("(nothing)");
 	if (str_eq(got, line))
 		p->sh.log_read++;
 	else
@@ -401,9 +402,12 @@ static void step(struct play *p, struct str line) {
 
 static void finish(struct play *p) {
 	static const char *const sides[] = { "client got more", "target got more", "aux got more" };
-	for (size_t i = 0; i < SIDE_COUNT; i++)
+	for (size_t i = 0; i < SIDE_COUNT; i++) {
 		if (p->sh.out[i].len > 0)
 			bad(p, sides[i], str_head(buf_peek(&p->sh.out[i]), 80));
+		if (p->sh.behind[i].len > 0)
+			bad(p, "said inside a message", buf_peek(&p->sh.behind[i]));
+	}
 	if (p->sh.log_read < p->sh.log_count)
 		bad(p, "more in the log", str_of(p->sh.log[p->sh.log_read]));
 	shell_fini(&p->sh);

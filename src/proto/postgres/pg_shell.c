@@ -7,10 +7,11 @@ static void breaks(struct pg_shell *sh, const char *what) {
 }
 
 static void note(struct pg_shell *sh, char *line) {
-	if (sh->keeps_all && sh->log_count < SHELL_LOG_MAX)
-		sh->log[sh->log_count++] = line;
-	else
-		free(line);
+	if (sh->log_count == sh->log_cap) {
+		sh->log_cap = MAX((size_t)64, sh->log_cap * 2);
+		sh->log = xrealloc(sh->log, sh->log_cap * sizeof(*sh->log));
+	}
+	sh->log[sh->log_count++] = line;
 }
 
 static struct pg_shell *of(struct order_sink *sink) {
@@ -28,7 +29,7 @@ static enum side other(enum side s) {
 static void deliver(struct pg_shell *sh, enum side to, struct str bytes) {
 	if (to == SIDE_TARGET && !sh->was_granted)
 		breaks(sh, "bytes for the target before the grant");
-	if (sh->keeps_all && buf_append(&sh->out[to], bytes) < 0)
+	if (buf_append(&sh->out[to], bytes) < 0)
 		breaks(sh, "too much output");
 }
 
@@ -58,6 +59,7 @@ static bool consume(struct pg_shell *sh, enum side side, uint64_t n, bool may_ex
 	if (sh->broken != NULL)
 		return false;
 	sh->consumed += n;
+	sh->seen[side] -= MIN(sh->seen[side], n);
 	if (side != SIDE_AUX)
 		sh->offset[side == SIDE_CLIENT ? STREAM_C : STREAM_T] += n;
 	if (sh->need[side] > 0)
@@ -99,7 +101,7 @@ static const char *const status_names[] = { "ok", "failed", "skipped", "refused"
 /* The types of the messages in a range of stream T, "TDCZ"; "?" when it does not fall on ends. */
 static void types_of(struct pg_shell *sh, const struct command *k, char out[32]) {
 	struct str t = str_head(str_from(buf_peek(&sh->said[SIDE_TARGET]), (size_t)k->t_off),
-				(size_t)k->t_len);
+	                        (size_t)k->t_len);
 	size_t n = 0;
 	struct pg_head h;
 	while (t.n > 0 && n < 30 && pg_head_parse(&h, t) > 0) {
@@ -126,8 +128,6 @@ static void check_text(struct pg_shell *sh, const struct command *k, struct str 
 }
 
 static void do_command(struct pg_shell *sh, const struct command *k) {
-	if (!sh->keeps_all)
-		return;
 	struct str c = buf_peek(&sh->said[SIDE_CLIENT]);
 	struct str text = str_head(str_from(c, (size_t)k->text_off), (size_t)k->text_len);
 	char types[32];
@@ -137,17 +137,17 @@ static void do_command(struct pg_shell *sh, const struct command *k) {
 		breaks(sh, "command out of bounds");
 	text = str_head(text, 200);
 	note(sh, xasprintf("cmd %s %s %.*s %.*s rows=%llu bytes=%llu t=%s text=%.*s",
-			   kind_names[k->kind], status_names[k->status],
-			   STR_ARG(k->verb.n > 0 ? k->verb : STR("-")),
-			   STR_ARG(k->sqlstate.n > 0 ? k->sqlstate : STR("-")),
-			   (unsigned long long)k->rows, (unsigned long long)k->row_bytes, types,
-			   STR_ARG(text)));
+	                   kind_names[k->kind], status_names[k->status],
+	                   STR_ARG(k->verb.n > 0 ? k->verb : STR("-")),
+	                   STR_ARG(k->sqlstate.n > 0 ? k->sqlstate : STR("-")),
+	                   (unsigned long long)k->rows, (unsigned long long)k->row_bytes, types,
+	                   STR_ARG(text)));
 }
 
 static void do_admit(struct pg_shell *sh, const struct admit *a) {
 	note(sh, xasprintf("admit %.*s role=%.*s database=%.*s hint=%.*s app=%.*s proof=%.*s",
-			   STR_ARG(a->connection), STR_ARG(a->role), STR_ARG(a->database),
-			   STR_ARG(a->hint), STR_ARG(a->client_app), STR_ARG(a->proof)));
+	                   STR_ARG(a->connection), STR_ARG(a->role), STR_ARG(a->database),
+	                   STR_ARG(a->hint), STR_ARG(a->client_app), STR_ARG(a->proof)));
 }
 
 static void do_hex(struct pg_shell *sh, const char *what, struct str bytes) {
@@ -174,7 +174,21 @@ static void do_need(struct pg_shell *sh, const struct order *o) {
 	sh->no_budget |= o->n > sh->budget;
 }
 
+/* Whatever was shown has to be accounted for when nobody will look at it any more. */
+static void check_left(struct pg_shell *sh, enum side side) {
+	if (sh->relay[side] == 0 && sh->seen[side] > 0)
+		breaks(sh, "bytes that were shown are not on the record");
+}
+
+static void do_close_side(struct pg_shell *sh, enum side side) {
+	note(sh, xasprintf("closeside %s", side_names[side]));
+	if (side == SIDE_TARGET && sh->shown == 0)
+		check_left(sh, SIDE_CLIENT);
+}
+
 static void do_close(struct pg_shell *sh, const struct order *o) {
+	check_left(sh, SIDE_CLIENT);
+	check_left(sh, SIDE_TARGET);
 	note(sh, xasprintf("close %s", o->reason == 0 ? "0" : h_err_name(o->reason)));
 	sh->is_closed = true;
 	sh->reason = o->reason;
@@ -188,25 +202,55 @@ static uint64_t shell_emit(struct order_sink *sink, const struct order *o) {
 		return 0;
 	}
 	switch (o->kind) {
-	case ORD_RELAY: do_relay(sh, o); break;
+	case ORD_RELAY:
+		do_relay(sh, o);
+		break;
 	case ORD_SKIP:
-	case ORD_REDACT: do_drop(sh, o); break;
-	case ORD_SEND: do_send(sh, o); break;
-	case ORD_NEED: do_need(sh, o); break;
-	case ORD_COMMAND: do_command(sh, o->command); break;
+	case ORD_REDACT:
+		do_drop(sh, o);
+		break;
+	case ORD_SEND:
+		do_send(sh, o);
+		break;
+	case ORD_NEED:
+		do_need(sh, o);
+		break;
+	case ORD_COMMAND:
+		do_command(sh, o->command);
+		break;
 	case ORD_FACT:
 		note(sh, xasprintf("fact %.*s %.*s", STR_ARG(o->name), STR_ARG(o->bytes)));
 		break;
-	case ORD_TLS: do_tls(sh, o->side); break;
-	case ORD_ADMIT: do_admit(sh, o->admit); break;
-	case ORD_LOGIN: do_hex(sh, "login", o->bytes); break;
-	case ORD_DIAL: note(sh, xstrdup("dial")); break;
-	case ORD_CANCEL: do_hex(sh, "cancelrequest", o->bytes); break;
-	case ORD_BACKEND: note(sh, xasprintf("backend %u", o->pid)); break;
-	case ORD_TIMER: sh->timer_ns = o->n; break;
-	case ORD_CLOSE: do_close(sh, o); break;
-	case ORD_CLOSE_SIDE: note(sh, xasprintf("closeside %s", side_names[o->side])); break;
-	case ORD_KIND_COUNT: breaks(sh, "no such order"); break;
+	case ORD_TLS:
+		do_tls(sh, o->side);
+		break;
+	case ORD_ADMIT:
+		do_admit(sh, o->admit);
+		break;
+	case ORD_LOGIN:
+		do_hex(sh, "login", o->bytes);
+		break;
+	case ORD_DIAL:
+		note(sh, xstrdup("dial"));
+		break;
+	case ORD_CANCEL:
+		do_hex(sh, "cancelrequest", o->bytes);
+		break;
+	case ORD_BACKEND:
+		note(sh, xasprintf("backend %u", o->pid));
+		break;
+	case ORD_TIMER:
+		sh->timer_ns = o->n;
+		break;
+	case ORD_CLOSE:
+		do_close(sh, o);
+		break;
+	case ORD_CLOSE_SIDE:
+		do_close_side(sh, o->side);
+		break;
+	case ORD_KIND_COUNT:
+		breaks(sh, "no such order");
+		break;
 	}
 	return sh->orders;
 }
@@ -241,6 +285,7 @@ static bool show(struct pg_shell *sh, enum side side) {
 	memcpy(fresh, buf_peek(&sh->in[side]).p, n);
 	sh->shown = n;
 	sh->shown_side = side;
+	sh->seen[side] = n;
 	sh->consumed = 0;
 	returned(sh, pg_proto.on_bytes(&sh->core, side, str_mem(fresh, n), sh->now_ns));
 	sh->shown = 0;
@@ -265,8 +310,7 @@ void shell_say(struct pg_shell *sh, enum side side, struct str bytes) {
 	sh->now_ns += NS_PER_US;
 	if (sh->is_closed)
 		return;
-	if (buf_append(&sh->in[side], bytes) < 0 ||
-	    (sh->keeps_all && buf_append(&sh->said[side], bytes) < 0))
+	if (buf_append(&sh->in[side], bytes) < 0 || buf_append(&sh->said[side], bytes) < 0)
 		breaks(sh, "too much input");
 	run(sh);
 }
@@ -287,18 +331,20 @@ void shell_event(struct pg_shell *sh, const struct event *ev) {
 }
 
 void shell_init(struct pg_shell *sh, bool has_tls) {
-	*sh = (struct pg_shell){ .sink = { shell_emit, shell_offset }, .keeps_all = true,
-				 .budget = 256 * MIB, .has_tls_listener = has_tls,
-				 .now_ns = NS_PER_S };
+	*sh = (struct pg_shell){ .sink = { shell_emit, shell_offset },
+		                 .budget = 256 * MIB,
+		                 .has_tls_listener = has_tls,
+		                 .now_ns = NS_PER_S };
 	for (size_t i = 0; i < SIDE_COUNT; i++) {
 		buf_init(&sh->in[i], 512 * MIB);
 		buf_init(&sh->out[i], 512 * MIB);
 		buf_init(&sh->said[i], 512 * MIB);
 		buf_init(&sh->behind[i], MIB);
 	}
-	pg_proto.init(&sh->core, &(struct proto_open){ .sink = &sh->sink, .has_tls = has_tls,
-						       .is_loopback = true,
-						       .now_ns = sh->now_ns });
+	pg_proto.init(&sh->core, &(struct proto_open){ .sink = &sh->sink,
+	                                               .has_tls = has_tls,
+	                                               .is_loopback = true,
+	                                               .now_ns = sh->now_ns });
 }
 
 void shell_fini(struct pg_shell *sh) {
@@ -311,15 +357,20 @@ void shell_fini(struct pg_shell *sh) {
 	}
 	for (size_t i = 0; i < sh->log_count; i++)
 		free(sh->log[i]);
+	free(sh->log);
 }
 
 struct grant shell_grant(enum hygiene hygiene, enum tls_mode tls) {
-	return (struct grant){ .short_id = "k7m2-9xqe", .upstream_user = STR("app"),
-			       .database = STR("shop"), .server_name = STR("db.example"),
-			       .tls = tls, .hygiene = hygiene, .cancel_key = { 1, 2, 3, 4 } };
+	return (struct grant){ .short_id = "k7m2-9xqe",
+		               .upstream_user = STR("app"),
+		               .database = STR("shop"),
+		               .server_name = STR("db.example"),
+		               .tls = tls,
+		               .hygiene = hygiene,
+		               .cancel_key = { 1, 2, 3, 4 } };
 }
 
-void shell_ready(struct pg_shell *sh, enum hygiene hygiene) {
+void shell_admit(struct pg_shell *sh) {
 	struct buf b;
 	buf_init(&b, 64 * KIB);
 	pg_w_ssl_request(&b);
@@ -333,9 +384,15 @@ void shell_ready(struct pg_shell *sh, enum hygiene hygiene) {
 	w_cstr(&b, STR("token"));
 	pg_w_end(&b, mark);
 	shell_say(sh, SIDE_CLIENT, buf_peek(&b));
+	buf_fini(&b);
+}
+
+void shell_ready(struct pg_shell *sh, enum hygiene hygiene) {
+	struct buf b;
+	buf_init(&b, 64 * KIB);
 	struct grant g = shell_grant(hygiene, TLS_DISABLE);
+	shell_admit(sh);
 	shell_event(sh, &(struct event){ .kind = EV_GRANTED, .grant = &g });
-	buf_clear(&b);
 	pg_w_auth(&b, PG_AUTH_OK, STR_NONE);
 	shell_say(sh, SIDE_TARGET, buf_peek(&b));
 	shell_event(sh, &(struct event){ .kind = EV_LOGIN, .is_done = true });

@@ -12,8 +12,6 @@
 
 #include "proto/postgres/pg_priv.h"
 
-enum { SHELL_LOG_MAX = 32768 };
-
 struct pg_shell {
 	struct order_sink sink;
 	struct pg_core core;
@@ -24,21 +22,21 @@ struct pg_shell {
 	uint64_t relay[SIDE_COUNT];    /* left of a relay from that side */
 	uint64_t need[SIDE_COUNT];
 	uint64_t offset[STREAM_COUNT];
-	struct buf said[SIDE_COUNT];   /* all that the side ever said: streams C and T */
+	struct buf said[SIDE_COUNT]; /* all that the side ever said: streams C and T */
 	uint64_t budget;
 	bool no_budget;
-	bool in_tls[SIDE_COUNT];       /* TLS ordered, not yet up: the side is not read */
+	bool in_tls[SIDE_COUNT]; /* TLS ordered, not yet up: the side is not read */
 	bool was_granted, has_tls_listener;
 	bool is_closed, is_attacked;
 	int reason;
 	uint64_t timer_ns;
-	size_t shown;                  /* bytes shown by the call under way, and its side */
+	size_t shown; /* bytes shown by the call under way, and its side */
 	enum side shown_side;
-	uint64_t consumed;             /* by the call under way */
+	uint64_t seen[SIDE_COUNT]; /* shown and not consumed */
+	uint64_t consumed;         /* by the call under way */
 	uint64_t orders;
-	bool keeps_all;                /* keep `said`, `out` and the log (off in fuzzing) */
-	char *log[SHELL_LOG_MAX];
-	size_t log_count, log_read;
+	char **log;
+	size_t log_count, log_cap, log_read;
 	const char *broken;
 };
 
@@ -49,7 +47,9 @@ void shell_say(struct pg_shell *sh, enum side side, struct str bytes);
 void shell_event(struct pg_shell *sh, const struct event *ev);
 /* A grant as the scripts know it: user app, database shop, id k7m2-9xqe, key 1 2 3 4. */
 struct grant shell_grant(enum hygiene hygiene, enum tls_mode tls);
-/* SSLRequest, TLS, startup, password, grant (no TLS to the target), login by trust: Ready. */
+/* SSLRequest, TLS, startup, password: waits for the grant. */
+void shell_admit(struct pg_shell *sh);
+/* The same, then grant (no TLS to the target), login by trust: Ready. */
 void shell_ready(struct pg_shell *sh, enum hygiene hygiene);
 
 #endif

@@ -49,8 +49,8 @@ static int on_gss(struct pg_core *c, struct str body) {
 static int on_cancel(struct pg_core *c, struct str body) {
 	struct pg_cancel k;
 	if (pg_cancel_parse(&k, body) == 0)
-		c->sink->emit(c->sink, &(struct order){ .kind = ORD_CANCEL, .pid = k.pid,
-							.bytes = k.key });
+		c->sink->emit(c->sink,
+		              &(struct order){ .kind = ORD_CANCEL, .pid = k.pid, .bytes = k.key });
 	pg_redact(c, SIDE_CLIENT, body.n + 8, WHY_CANCEL);
 	return pg_end(c, 0);
 }
@@ -116,22 +116,29 @@ static bool wants_replication(const struct pg_core *c) {
 static int check_startup(struct pg_core *c) {
 	struct admit a;
 	if (!c->is_tls)
-		return pg_fatal_hint(c, H_EAUTH, &(struct pg_say){
-			.sqlstate = STR("28000"),
-			.message = STR("TLS is required: the password is accepted inside TLS only"),
-			.hint = STR("connect with sslmode=require (or verify-full)") });
+		return pg_fatal_hint(
+			c, H_EAUTH,
+			&(struct pg_say){
+				.sqlstate = STR("28000"),
+				.message = STR(
+					"TLS is required: the password is accepted inside TLS only"),
+				.hint = STR("connect with sslmode=require (or verify-full)") });
 	if (wants_replication(c))
 		return pg_fatal(c, H_EFEATURE, "0A000",
-				"replication connections are refused by the gateway");
+		                "replication connections are refused by the gateway");
 	struct str user = pg_start_param(c, "user");
 	if (user.n == 0)
 		return pg_fatal(c, H_EPROTO, "28000",
-				"no user name was given in the startup packet");
+		                "no user name was given in the startup packet");
 	if (!route_parse(&a, user) || pg_start_param(c, "database").n > DATABASE_MAX)
-		return pg_fatal_hint(c, H_EREFUSED, &(struct pg_say){
-			.sqlstate = STR("28000"), .message = STR("not admitted"),
-			.hint = STR("the user name is [role.]connection[+hint], each of at most 32 "
-				    "of a-z, 0-9 and -") });
+		return pg_fatal_hint(
+			c, H_EREFUSED,
+			&(struct pg_say){
+				.sqlstate = STR("28000"),
+				.message = STR("not admitted"),
+				.hint = STR(
+					"the user name is [role.]connection[+hint], each of at most 32 "
+					"of a-z, 0-9 and -") });
 	pg_ask_password(c);
 	return 0;
 }
@@ -140,7 +147,7 @@ static int on_startup(struct pg_core *c, const struct pg_start *s) {
 	struct pg_params params;
 	if (s->code >> 16 != PG_PROTOCOL_3_0 >> 16)
 		return pg_fatal(c, H_EVERSION, "0A000",
-				"unsupported frontend protocol: the gateway speaks 3.0");
+		                "unsupported frontend protocol: the gateway speaks 3.0");
 	if (pg_params_parse(&params, s->body) < 0)
 		return pg_client_broke(c, "invalid startup packet layout");
 	int rc = buf_append(&c->start, s->body);
@@ -159,10 +166,14 @@ static int refuse_direct_tls(struct pg_core *c) {
 
 static int on_packet(struct pg_core *c, const struct pg_start *s) {
 	switch (s->code) {
-	case PG_CODE_SSL: return on_ssl(c, s->body);
-	case PG_CODE_GSSENC: return on_gss(c, s->body);
-	case PG_CODE_CANCEL: return on_cancel(c, s->body);
-	default: return on_startup(c, s);
+	case PG_CODE_SSL:
+		return on_ssl(c, s->body);
+	case PG_CODE_GSSENC:
+		return on_gss(c, s->body);
+	case PG_CODE_CANCEL:
+		return on_cancel(c, s->body);
+	default:
+		return on_startup(c, s);
 	}
 }
 

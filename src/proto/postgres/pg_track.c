@@ -25,8 +25,9 @@ static_assert(sizeof(struct pg_text) <= 80, "the texts' bound stands in pg_priv.
 enum { RING_FIRST = 32, TEXTS_FIRST = 8, NAMES_FIRST = 16 };
 
 void pg_track_init(struct pg_track *t) {
-	*t = (struct pg_track){ .texts_free = PG_NO_TEXT, .statement = PG_NO_TEXT,
-				.portal = PG_NO_TEXT };
+	*t = (struct pg_track){ .texts_free = PG_NO_TEXT,
+		                .statement = PG_NO_TEXT,
+		                .portal = PG_NO_TEXT };
 	t->statements.count_max = PG_STATEMENT_MAX;
 	t->portals.count_max = PG_PORTAL_MAX;
 }

@@ -26,13 +26,13 @@ struct type_row {
 /* Bulk types may be as long as PostgreSQL itself takes them (1 GiB less a little, the server
  * refuses the rest); control messages have names in them and nothing else. */
 static const struct type_row client_types[256] = {
-	['B'] = { "Bind", BULK_MAX },       ['C'] = { "Close", CONTROL_MAX },
-	['D'] = { "Describe", CONTROL_MAX }, ['E'] = { "Execute", CONTROL_MAX },
+	['B'] = { "Bind", BULK_MAX },         ['C'] = { "Close", CONTROL_MAX },
+	['D'] = { "Describe", CONTROL_MAX },  ['E'] = { "Execute", CONTROL_MAX },
 	['F'] = { "FunctionCall", BULK_MAX }, ['H'] = { "Flush", CONTROL_MAX },
-	['P'] = { "Parse", BULK_MAX },      ['Q'] = { "Query", BULK_MAX },
-	['S'] = { "Sync", CONTROL_MAX },    ['X'] = { "Terminate", CONTROL_MAX },
-	['c'] = { "CopyDone", CONTROL_MAX }, ['d'] = { "CopyData", BULK_MAX },
-	['f'] = { "CopyFail", CONTROL_MAX }, ['p'] = { "PasswordMessage", CONTROL_MAX },
+	['P'] = { "Parse", BULK_MAX },        ['Q'] = { "Query", BULK_MAX },
+	['S'] = { "Sync", CONTROL_MAX },      ['X'] = { "Terminate", CONTROL_MAX },
+	['c'] = { "CopyDone", CONTROL_MAX },  ['d'] = { "CopyData", BULK_MAX },
+	['f'] = { "CopyFail", CONTROL_MAX },  ['p'] = { "PasswordMessage", CONTROL_MAX },
 };
 
 static const struct type_row target_types[256] = {
@@ -387,19 +387,32 @@ bool pg_fields_next(struct pg_fields *it, struct pg_field *out) {
 
 static struct str *error_field(struct pg_error *e, uint8_t code) {
 	switch (code) {
-	case 'V': return &e->severity;
-	case 'C': return &e->sqlstate;
-	case 'M': return &e->message;
-	case 'D': return &e->detail;
-	case 'H': return &e->hint;
-	case 'P': return &e->position;
-	case 'W': return &e->where;
-	case 's': return &e->schema;
-	case 't': return &e->table;
-	case 'c': return &e->column;
-	case 'd': return &e->type;
-	case 'n': return &e->constraint;
-	default: return NULL; /* new fields are legal: "clients should ignore unknown ones" */
+	case 'V':
+		return &e->severity;
+	case 'C':
+		return &e->sqlstate;
+	case 'M':
+		return &e->message;
+	case 'D':
+		return &e->detail;
+	case 'H':
+		return &e->hint;
+	case 'P':
+		return &e->position;
+	case 'W':
+		return &e->where;
+	case 's':
+		return &e->schema;
+	case 't':
+		return &e->table;
+	case 'c':
+		return &e->column;
+	case 'd':
+		return &e->type;
+	case 'n':
+		return &e->constraint;
+	default:
+		return NULL; /* new fields are legal: "clients should ignore unknown ones" */
 	}
 }
 
@@ -412,7 +425,7 @@ int pg_error_parse(struct pg_error *out, struct str body) {
 	struct pg_field f;
 	while (pg_fields_next(&it, &f)) {
 		struct str *to = f.code == 'S' && e.severity.p == NULL ? &e.severity
-								       : error_field(&e, f.code);
+		                                                       : error_field(&e, f.code);
 		if (to != NULL)
 			*to = f.value;
 	}

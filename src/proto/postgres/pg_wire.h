@@ -153,7 +153,7 @@ struct pg_function {
 };
 int pg_function_parse(struct pg_function *out, struct str body) must_use; /* F */
 
-int pg_copy_fail_parse(struct str *ret_reason, struct str body) must_use; /* f */
+int pg_copy_fail_parse(struct str *ret_reason, struct str body) must_use;  /* f */
 int pg_password_parse(struct str *ret_password, struct str body) must_use; /* p, clear or md5 */
 /* c X S H of a client; I s n 1 2 3 c of a target: no body at all. */
 int pg_empty_parse(struct str body) must_use;
@@ -170,7 +170,8 @@ struct pg_column {
 	uint32_t type_oid;
 	int16_t type_len;
 	int32_t type_mod;
-	uint16_t format; /* always 0 where it answers a Describe of a statement: Bind says it then */
+	uint16_t
+		format; /* always 0 where it answers a Describe of a statement: Bind says it then */
 };
 int pg_row_desc_parse(struct pg_row_desc *out, struct str body) must_use; /* T */
 bool pg_row_desc_next(struct pg_row_desc *it, struct pg_column *out);

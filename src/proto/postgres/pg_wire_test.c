@@ -4,11 +4,11 @@
 
 /* ---- bodies ---- */
 
-
-static struct str sample(struct buf *b, uint8_t type, bool is_client) {
-	buf_init(b, 64 * KIB);
+static void sample_client(struct buf *b, uint8_t type) {
 	switch (type) {
-	case 'Q': w_cstr(b, STR("select 1")); break;
+	case 'Q':
+		w_cstr(b, STR("select 1"));
+		break;
 	case 'P':
 		w_cstr(b, STR("name"));
 		w_cstr(b, STR("select $1"));
@@ -17,91 +17,84 @@ static struct str sample(struct buf *b, uint8_t type, bool is_client) {
 		w_be32(b, 0);
 		break;
 	case 'B':
-		w_cstr(b, STR("portal"));
-		w_cstr(b, STR("stmt"));
-		w_be16(b, 1);
-		w_be16(b, 1);
-		w_be16(b, 3);
-		w_be32(b, 2);
-		w_bytes(b, STR("hi"));
+		w_bytes(b, STR("portal\0stmt\0\0\1\0\1\0\3\0\0\0\2hi"));
 		w_be32(b, UINT32_MAX);
 		w_be32(b, 0);
-		w_be16(b, 2);
-		w_be16(b, 0);
-		w_be16(b, 1);
+		w_bytes(b, STR("\0\2\0\0\0\1"));
 		break;
 	case 'C':
 	case 'D':
-		if (is_client) {
-			w_u8(b, 'S');
-			w_cstr(b, STR("name"));
-		} else if (type == 'C') {
-			w_cstr(b, STR("INSERT 0 5"));
-		} else {
-			w_be16(b, 2);
-			w_be32(b, 1);
-			w_u8(b, 'x');
-			w_be32(b, UINT32_MAX);
-		}
+		w_bytes(b, STR("Sname\0"));
 		break;
 	case 'E':
-		if (is_client) {
-			w_cstr(b, STR("portal"));
-			w_be32(b, 100);
-			break;
-		}
-		w_bytes(b, STR("SERROR\0VFATAL\0C42601\0Mbad\0zfuture\0"));
-		w_u8(b, 0);
+		w_cstr(b, STR("portal"));
+		w_be32(b, 100);
 		break;
 	case 'F':
-		w_be32(b, 1234);
-		w_be16(b, 0);
-		w_be16(b, 1);
-		w_be32(b, 1);
-		w_u8(b, '7');
-		w_be16(b, 1);
+		w_bytes(b, STR("\0\0\4\xd2\0\0\0\1\0\0\0\1"
+		               "7\0\1"));
+		break;
+	case 'f':
+		w_cstr(b, STR("reason"));
+		break;
+	default:
+		break;
+	}
+}
+
+static void sample_target(struct buf *b, uint8_t type) {
+	switch (type) {
+	case 'C':
+		w_cstr(b, STR("INSERT 0 5"));
+		break;
+	case 'D':
+		w_bytes(b, STR("\0\2\0\0\0\1x"));
+		w_be32(b, UINT32_MAX);
+		break;
+	case 'E':
+		w_bytes(b, STR("SERROR\0VFATAL\0C42601\0Mbad\0zfuture\0\0"));
 		break;
 	case 'T':
-		w_be16(b, 1);
-		w_cstr(b, STR("col"));
-		w_be32(b, 16384);
-		w_be16(b, 3);
-		w_be32(b, 23);
-		w_be16(b, 4);
+		w_bytes(b, STR("\0\1col\0\0\0\x40\0\0\3\0\0\0\x17\0\4"));
 		w_be32(b, UINT32_MAX);
 		w_be16(b, 1);
 		break;
 	case 't':
-		w_be16(b, 1);
-		w_be32(b, 25);
+		w_bytes(b, STR("\0\1\0\0\0\x19"));
 		break;
 	case 'A':
-		w_be32(b, 99);
-		w_cstr(b, STR("chan"));
-		w_cstr(b, STR("load"));
+		w_bytes(b, STR("\0\0\0\x63"
+		               "chan\0load\0"));
 		break;
 	case 'S':
-		w_cstr(b, STR("TimeZone"));
-		w_cstr(b, STR("UTC"));
+		w_bytes(b, STR("TimeZone\0UTC\0"));
 		break;
-	case 'Z': w_u8(b, 'T'); break;
+	case 'Z':
+		w_u8(b, 'T');
+		break;
 	case 'G':
-		w_u8(b, 1);
-		w_be16(b, 2);
-		w_be32(b, 0x00010001);
+		w_bytes(b, STR("\1\0\2\0\1\0\1"));
 		break;
 	case 'V':
-		w_be32(b, 3);
-		w_bytes(b, STR("abc"));
+		w_bytes(b, STR("\0\0\0\3"
+		               "abc"));
 		break;
 	case 'v':
 		w_be32(b, PG_PROTOCOL_3_0);
 		w_be32(b, 1);
 		w_cstr(b, STR("_pq_.x"));
 		break;
-	case 'f': w_cstr(b, STR("reason")); break;
-	default: break;
+	default:
+		break;
 	}
+}
+
+static struct str sample(struct buf *b, uint8_t type, bool is_client) {
+	buf_init(b, 64 * KIB);
+	if (is_client)
+		sample_client(b, type);
+	else
+		sample_target(b, type);
 	return buf_peek(b);
 }
 
@@ -128,23 +121,40 @@ static int parse(uint8_t type, bool is_client, struct str body) {
 		struct str text;
 	} u;
 	switch (type) {
-	case 'Q': return pg_query_parse(&u.q, body);
-	case 'P': return pg_parse_parse(&u.p, body);
-	case 'B': return pg_bind_parse(&u.b, body);
-	case 'C': return is_client ? pg_describe_parse(&u.n, body) : pg_tag_parse(&u.c, body);
-	case 'D': return is_client ? pg_describe_parse(&u.n, body) : pg_data_row_parse(&u.v, body);
-	case 'E': return is_client ? pg_execute_parse(&u.e, body) : pg_error_parse(&u.err, body);
-	case 'F': return pg_function_parse(&u.f, body);
-	case 'T': return pg_row_desc_parse(&u.t, body);
-	case 't': return pg_param_desc_parse(&u.o, body);
-	case 'A': return pg_notify_parse(&u.a, body);
-	case 'S': return pg_status_parse(&u.s, body);
-	case 'Z': return pg_ready_parse(&u.z, body);
-	case 'G': return pg_copy_parse(&u.g, body);
-	case 'V': return pg_function_result_parse(&u.val, body);
-	case 'v': return pg_negotiate_parse(&u.neg, body);
-	case 'f': return pg_copy_fail_parse(&u.text, body);
-	default: return pg_empty_parse(body);
+	case 'Q':
+		return pg_query_parse(&u.q, body);
+	case 'P':
+		return pg_parse_parse(&u.p, body);
+	case 'B':
+		return pg_bind_parse(&u.b, body);
+	case 'C':
+		return is_client ? pg_describe_parse(&u.n, body) : pg_tag_parse(&u.c, body);
+	case 'D':
+		return is_client ? pg_describe_parse(&u.n, body) : pg_data_row_parse(&u.v, body);
+	case 'E':
+		return is_client ? pg_execute_parse(&u.e, body) : pg_error_parse(&u.err, body);
+	case 'F':
+		return pg_function_parse(&u.f, body);
+	case 'T':
+		return pg_row_desc_parse(&u.t, body);
+	case 't':
+		return pg_param_desc_parse(&u.o, body);
+	case 'A':
+		return pg_notify_parse(&u.a, body);
+	case 'S':
+		return pg_status_parse(&u.s, body);
+	case 'Z':
+		return pg_ready_parse(&u.z, body);
+	case 'G':
+		return pg_copy_parse(&u.g, body);
+	case 'V':
+		return pg_function_result_parse(&u.val, body);
+	case 'v':
+		return pg_negotiate_parse(&u.neg, body);
+	case 'f':
+		return pg_copy_fail_parse(&u.text, body);
+	default:
+		return pg_empty_parse(body);
 	}
 }
 
@@ -156,7 +166,7 @@ TEST(short_and_long_bodies) {
 		for (size_t i = 0; types[i] != '\0'; i++) {
 			uint8_t type = (uint8_t)types[i];
 			bool is_empty = side == 0 ? strchr("SHXc", type) != NULL
-						  : strchr("123nIsc", type) != NULL;
+			                          : strchr("123nIsc", type) != NULL;
 			uint8_t what = is_empty ? 0 : type;
 			struct buf b;
 			struct str good = sample(&b, what, side == 0);
@@ -288,7 +298,7 @@ TEST(cancel) {
 	CHECK_EQ_I(pg_cancel_parse(&c, s.body), 0);
 	CHECK_EQ_U(c.pid, 4242);
 	CHECK_EQ_STR(c.key, STR("\1\2\3\4"));
-	CHECK(pg_cancel_parse(&c, STR("\0\0\0\1")) < 0);        /* bug 12: an empty key */
+	CHECK(pg_cancel_parse(&c, STR("\0\0\0\1")) < 0); /* bug 12: an empty key */
 	CHECK(pg_cancel_parse(&c, STR("\0\0\0\1\1\2\3")) < 0);
 	buf_fini(&b);
 }
@@ -299,9 +309,11 @@ TEST(builders) {
 	struct pg_msg m = { 0 };
 	struct pg_error e = { 0 };
 	buf_init(&b, 4 * KIB);
-	pg_w_say(&b, &(struct pg_say){ .type = 'E', .severity = STR("FATAL"),
-				       .sqlstate = STR("28000"), .message = STR("no"),
-				       .hint = STR("try") });
+	pg_w_say(&b, &(struct pg_say){ .type = 'E',
+	                               .severity = STR("FATAL"),
+	                               .sqlstate = STR("28000"),
+	                               .message = STR("no"),
+	                               .hint = STR("try") });
 	CHECK_EQ_I(pg_msg_parse(&m, buf_peek(&b)), (int64_t)b.len);
 	CHECK_EQ_I(pg_error_parse(&e, m.body), 0);
 	CHECK_EQ_STR(e.severity, STR("FATAL"));

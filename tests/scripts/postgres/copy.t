@@ -103,3 +103,14 @@ U d "22" | c
 R C 'COPY 1' | row 1 | C 'SELECT 1' | Z "I"
 cmd query ok COPY - rows=3 bytes=10 t=GCGCDCZ text=copy a from stdin; copy b from stdin; select 1
 idle yes
+# CopyDone said ahead, its Sync only after CopyInResponse: that Sync is answered
+> P '' 'copy t from stdin' i16:0 | B '' '' i16:0 i16:0 i16:0 | E '' i32:0 | d "xyz" | c
+U P '' 'copy t from stdin' i16:0 | B '' '' i16:0 i16:0 i16:0 | E '' i32:0 | d "xyz" | c
+< 1 | 2 | G i8:0 i16:1 i16:0
+R 1 | 2 | G i8:0 i16:1 i16:0
+> S
+U S
+< C 'COPY 1' | Z "I"
+R C 'COPY 1' | Z "I"
+cmd execute ok COPY - rows=1 bytes=3 t=12GC text=copy t from stdin
+idle yes
