@@ -217,6 +217,8 @@ static void write_failed(struct side_state *d) {
 static void sent(struct side_state *d, size_t n) {
 	d->sent += n;
 	d->sent_ns = mono_ns();
+	if (d->lane.len != 0)
+		d->s->is_dirty = true; /* a relay may wait for just this room */
 }
 
 /* Bytes that never touch the queue. False: the rest waits there. */
