@@ -242,12 +242,13 @@ static int scan_segment(struct journal_index *j, struct frame_codec *c, int root
 	if (seg_scan_begin(&s, str_mem(image, (size_t)n)) != 1 || s.head.number != js->head.number)
 		return H_EBUSY;
 	j->bytes += (uint64_t)n;
+	/* What is missing is missing where the segment before it ends. */
 	if (seg != 0 && js->head.first_batch != *expected)
-		altered(j, seg, 0, "segment %llu begins with batch %llu, expected %llu",
+		altered(j, j->end_seg, j->end_offset, "segment %llu begins with batch %llu, expected %llu",
 			(unsigned long long)js->head.number, (unsigned long long)js->head.first_batch,
 			(unsigned long long)*expected);
 	if (seg != 0 && js->head.first_leaf != j->next_leaf)
-		altered(j, seg, 0, "segment %llu begins with leaf %llu, expected %llu",
+		altered(j, j->end_seg, j->end_offset, "segment %llu begins with leaf %llu, expected %llu",
 			(unsigned long long)js->head.number, (unsigned long long)js->head.first_leaf,
 			(unsigned long long)j->next_leaf);
 	j->next_leaf = js->head.first_leaf;

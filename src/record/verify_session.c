@@ -1,0 +1,456 @@
+/*
+ * verify_session.c: one session: its part files, the journal, and what the log claims.
+ *
+ * All frames are walked once, in order: those of the parts, then those that only the journal has.
+ * A session tree grows along; whenever its size is one that a leaf speaks of, the roots are
+ * compared. The walk ends at the first thing that is not right: behind it nothing could be proven.
+ *
+ * What places a fault: a CRC or body hash names the frame itself. A frame whose author made both
+ * fit shows only in the next root; then the fault lies between the last root that fitted and this
+ * one, and the place is the first frame behind the former.
+ */
+#include <stdarg.h>
+
+#include "record/verify_priv.h"
+
+enum { PAGE = 4096 };
+
+struct walk {
+	struct verifier *v;
+	struct vsession *s;
+	struct verify_session *out;
+	struct tree tree;
+	uint64_t next, seq;
+	size_t claim;            /* the next one that is not yet compared */
+	uint64_t good;           /* frames under the last root that fitted */
+	struct verify_place after_good; /* of frame `good` */
+	bool is_after_gap, is_closed, has_gap, is_bad;
+	uint32_t part;           /* of the last frame */
+	char file[VERIFY_FILE_MAX];
+	/* of the part file */
+	struct buf index;
+	uint64_t part_first;
+	uint64_t part_rows;
+	bool is_sealed;
+};
+
+printf_like(5, 6) static void bad(struct walk *w, enum verify_state state, uint64_t frame,
+				  const struct verify_place *place, const char *fmt, ...) {
+	va_list args;
+
+	if (w->is_bad)
+		return;
+	w->is_bad = true;
+	w->out->state = state;
+	w->out->place = *place;
+	w->out->place.frame = frame;
+	va_start(args, fmt);
+	(void)vsnprintf(w->out->text, sizeof(w->out->text), fmt, args);
+	va_end(args);
+}
+
+/* --- roots --- */
+
+static bool claim_holds(const struct walk *w, const struct claim *c, const uint8_t root[SHA256_SIZE]) {
+	if (memcmp(c->root, root, SHA256_SIZE) != 0)
+		return false;
+	return c->type != TLOG_SEAL || c->part <= w->part;
+}
+
+/* Compares the roots of all leaves that speak of the tree as it is now. */
+static void check_claims(struct walk *w) {
+	uint8_t root[SHA256_SIZE];
+	bool has_root = false;
+
+	for (; w->claim < w->s->claim_count && w->s->claims[w->claim].frames <= w->next; w->claim++) {
+		const struct claim *c = &w->s->claims[w->claim];
+
+		if (!has_root)
+			tree_root(&w->tree, root);
+		has_root = true;
+		if (c->frames != w->next || !claim_holds(w, c, root)) {
+			bad(w, VERIFY_ALTERED, w->good, &w->after_good,
+			    "one of the frames %llu to %llu is not the one that leaf %llu of the log names",
+			    (unsigned long long)w->good, (unsigned long long)(c->frames - 1),
+			    (unsigned long long)c->leaf);
+			return;
+		}
+		w->good = w->next;
+		w->after_good.file[0] = '\0';
+		if (c->leaf < w->v->report->leaves_signed)
+			w->out->frames_signed = w->next;
+	}
+}
+
+/* --- one frame --- */
+
+static const char *sequence_fault(const struct walk *w, const struct frame_head *h) {
+	if ((h->kind == FRAME_OPEN) != (w->next == 0))
+		return "an open frame is frame 0 and only that";
+	if (w->is_closed)
+		return "a frame behind the last one";
+	if (w->is_after_gap ? h->first_seq < w->seq : h->first_seq != w->seq)
+		return "its events do not follow those before it";
+	return NULL;
+}
+
+/* Contents, as far as they can be read without a key. */
+static const char *contents_fault(const struct walk *w, const struct frame *f) {
+	struct str raw;
+	int rc = frame_raw(w->v->codec, f, &raw);
+
+	if (rc == H_EPERM)
+		return NULL;
+	if (rc < 0)
+		return "its body does not decompress";
+	if (f->head.kind == FRAME_DATA && frame_check_events(&f->head, raw) < 0)
+		return "its events do not have the command root that its header names";
+	return NULL;
+}
+
+/* The journal's copy of a frame that came from a part must be the same. */
+static const char *copy_fault(const struct walk *w, const struct frame *f) {
+	const struct journal_frame *at =
+		journal_index_find(&w->v->journal, f->head.sid, f->head.frame_no);
+	struct frame copy;
+
+	if (at == NULL || journal_fetch(&w->v->fetch, &w->v->journal, at, &copy) < 0)
+		return NULL;
+	return str_eq(copy.bytes, f->bytes) ? NULL : "it differs from its copy in the journal";
+}
+
+static void check_open(struct walk *w, const uint8_t leaf[SHA256_SIZE],
+		       const struct verify_place *place) {
+	if (!w->s->in_log)
+		return;
+	if (memcmp(leaf, w->s->open_hash, SHA256_SIZE) != 0)
+		bad(w, VERIFY_ALTERED, 0, place, "it is not the open frame that leaf %llu of the log names",
+		    (unsigned long long)w->s->open_leaf);
+	else if (w->s->open_leaf < w->v->report->leaves_signed)
+		w->out->frames_signed = 1;
+}
+
+static void take_frame(struct walk *w, const struct frame *f, const struct verify_place *place,
+		       bool from_file) {
+	const struct frame_head *h = &f->head;
+	const char *fault = NULL;
+	uint8_t leaf[SHA256_SIZE];
+
+	if (memcmp(h->sid, w->s->sid, SID_SIZE) != 0 || h->frame_no != w->next)
+		fault = "another frame stands in its place";
+	else if (from_file ? h->part != w->part : h->part < w->part || h->part > w->part + 1)
+		fault = "it belongs to another part";
+	if (fault == NULL)
+		fault = sequence_fault(w, h);
+	if (fault == NULL && frame_check_body(f) < 0)
+		fault = "its body does not have the hash that its header names";
+	if (fault == NULL && from_file)
+		fault = copy_fault(w, f);
+	if (fault == NULL && w->v->o->with_contents)
+		fault = contents_fault(w, f);
+	if (fault != NULL) {
+		bad(w, VERIFY_ALTERED, w->next, place, "%s", fault);
+		return;
+	}
+	if (w->after_good.file[0] == '\0')
+		w->after_good = *place;
+	frame_leaf(leaf, f->bytes.p);
+	tree_add(&w->tree, leaf);
+	if (w->next == 0)
+		check_open(w, leaf, place);
+	w->part = h->part;
+	w->seq = h->first_seq + (h->kind == FRAME_DATA ? h->n_events : 0);
+	w->is_after_gap = h->kind == FRAME_GAP;
+	w->has_gap = w->has_gap || h->kind == FRAME_GAP;
+	w->is_closed = h->kind == FRAME_CLOSE;
+	w->next++;
+	w->v->report->frames++;
+	check_claims(w);
+	if (!w->is_bad)
+		w->out->frames = w->next;
+}
+
+/* --- index and trailer --- */
+
+static bool is_tail_head(const struct walk *w, const struct frame_head *h) {
+	return memcmp(h->sid, w->s->sid, SID_SIZE) == 0 && h->frame_no == w->next &&
+	       h->first_seq == w->seq && h->part == w->part && h->n_events == 0 &&
+	       h->ring == FRAME_RING_NONE && h->slot == 0 && h->generation == 0;
+}
+
+static void take_index(struct walk *w, const struct frame *f, const struct verify_place *place) {
+	if (!is_tail_head(w, &f->head) || frame_check_body(f) < 0 ||
+	    !str_eq(f->body, buf_peek(&w->index)))
+		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, place, "the index is not that of this part's frames");
+}
+
+static void take_trailer(struct walk *w, const struct frame *f, const struct verify_place *place,
+			 uint64_t index_at) {
+	struct frame_trailer t;
+	uint8_t root[SHA256_SIZE];
+
+	tree_root(&w->tree, root);
+	if (!is_tail_head(w, &f->head) || frame_check_body(f) < 0 ||
+	    frame_trailer_parse(&t, f->body) < 0 || t.index_offset != index_at ||
+	    t.first_frame != w->part_first || t.frames != w->part_rows ||
+	    t.bytes_before != place->offset || memcmp(t.root, root, SHA256_SIZE) != 0)
+		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, place, "the trailer is not that of this part's frames");
+	w->is_sealed = true;
+}
+
+/* --- torn appends --- */
+
+/* What the journal says stands in the file from frame `next` of this part on, up to n bytes. */
+static void expected_bytes(struct walk *w, size_t n, struct buf *out) {
+	for (uint64_t no = w->next; out->len < n; no++) {
+		const struct journal_frame *at = journal_index_find(&w->v->journal, w->s->sid, no);
+		struct frame f;
+
+		if (at == NULL || journal_fetch(&w->v->fetch, &w->v->journal, at, &f) < 0 ||
+		    f.head.part != w->part || buf_append(out, f.bytes) < 0)
+			return;
+	}
+}
+
+static bool is_zeros(const uint8_t *p, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Can the rest of the file from `at` on be what a crash left of an append? */
+static bool is_torn_append(struct walk *w, uint64_t at) {
+	uint64_t size = w->v->file.size;
+	size_t n = (size_t)(size - at);
+	struct buf want;
+	bool ok = true;
+
+	if (at >= size || size - at > (uint64_t)256 * MIB)
+		return false;
+	auto_free uint8_t *have = xmalloc(n);
+
+	if (readfs_pread(w->v->file.fd, have, n, at) != (ssize_t)n)
+		return false;
+	buf_init(&want, n + FRAME_MAX);
+	expected_bytes(w, n, &want);
+	ok = want.len >= n;
+	for (size_t i = 0; ok && i < n;) {
+		size_t page = MIN(n - i, (size_t)(PAGE - (at + i) % PAGE));
+
+		ok = memcmp(have + i, buf_peek(&want).p + i, page) == 0 || is_zeros(have + i, page);
+		i += page;
+	}
+	buf_fini(&want);
+	return ok;
+}
+
+static bool has_seal_leaf(const struct vsession *s, uint32_t part) {
+	for (size_t i = 0; i < s->claim_count; i++) {
+		if (s->claims[i].type == TLOG_SEAL && s->claims[i].part == part)
+			return true;
+	}
+	return false;
+}
+
+/* The part does not go on with a whole frame at `place`. */
+static void end_of_part(struct walk *w, int rc, const struct verify_place *place, bool in_tail) {
+	bool in_journal = journal_index_find(&w->v->journal, w->s->sid, w->next) != NULL;
+
+	if (in_tail && !has_seal_leaf(w->s, w->part)) {
+		verify_finding(w->v, VERIFY_NOTE, place, "sealing of the part was cut off");
+		return;
+	}
+	if (!in_tail && in_journal && is_torn_append(w, place->offset)) {
+		verify_finding(w->v, VERIFY_NOTE, place, "an append was cut off; the journal has the frames");
+		return;
+	}
+	if (rc == H_ETRUNC && !in_journal)
+		bad(w, VERIFY_TRUNCATED, w->next, place, "the file ends inside a frame");
+	else
+		bad(w, VERIFY_ALTERED, w->next, place, "no valid frame stands here");
+}
+
+/* --- parts --- */
+
+static void note_row(struct walk *w, const struct frame *f, uint64_t at) {
+	frame_put_index_row(&w->index, &(struct frame_index_row){ .offset = at,
+								  .first_seq = f->head.first_seq,
+								  .wall_ns = f->head.wall_ns });
+	w->part_rows++;
+}
+
+/* One frame of a part file; false when the part is done. */
+static bool part_step(struct walk *w, uint64_t *index_at) {
+	struct verify_place place = verify_at(w->file, w->v->file.at);
+	bool in_tail = *index_at != 0;
+	struct frame f;
+	int rc = frame_file_next(&w->v->file, &f);
+
+	place.frame = w->next;
+	if (rc == 0 && in_tail && !w->is_sealed)
+		rc = H_ETRUNC;
+	if (rc == 0)
+		return false;
+	if (w->is_sealed) {
+		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, &place, "something stands behind the trailer");
+		return false;
+	}
+	if (rc < 0) {
+		end_of_part(w, rc, &place, in_tail);
+		return false;
+	}
+	if (f.head.kind == FRAME_INDEX && !in_tail && w->part_rows != 0) {
+		take_index(w, &f, &place);
+		*index_at = place.offset;
+	} else if (f.head.kind == FRAME_TRAILER && in_tail) {
+		take_trailer(w, &f, &place, *index_at);
+	} else if (in_tail || !frame_in_tree(f.head.kind)) {
+		bad(w, VERIFY_ALTERED, in_tail ? VERIFY_NO_FRAME : w->next, &place,
+		    "a %s frame cannot stand here", frame_kind_name(f.head.kind));
+	} else {
+		note_row(w, &f, place.offset);
+		take_frame(w, &f, &place, true);
+	}
+	return !w->is_bad;
+}
+
+static int walk_part(struct walk *w, uint32_t part) {
+	uint64_t index_at = 0;
+	char path[READFS_PART_PATH_MAX];
+
+	readfs_part_path(path, w->s->sid, part);
+	(void)str_copy(w->file, sizeof(w->file), str_of(path));
+	int rc = frame_file_open(&w->v->file, w->v->root, path);
+
+	if (rc < 0)
+		return rc;
+	w->part = part;
+	w->part_first = w->next;
+	w->part_rows = 0;
+	w->is_sealed = false;
+	buf_clear(&w->index);
+	while (part_step(w, &index_at))
+		;
+	verify_progress(w->v, w->v->file.size);
+	return 0;
+}
+
+static void walk_parts(struct walk *w) {
+	for (uint32_t part = 0; part < w->s->part_files && !w->is_bad; part++) {
+		uint64_t end = w->v->file.size;
+		struct verify_place place = verify_at(w->file, end);
+
+		/* Only a part that was sealed is followed by another. */
+		if (part != 0 && !w->is_sealed) {
+			bad(w, VERIFY_ALTERED, w->next, &place, "the part has no trailer, and another follows");
+			return;
+		}
+		int rc = walk_part(w, part);
+
+		if (rc < 0) {
+			place = verify_at(w->file, 0);
+			bad(w, rc == H_ENOTFOUND ? VERIFY_TRUNCATED : VERIFY_ALTERED, w->next, &place,
+			    "part %u cannot be read: %s", part, h_err_text(rc));
+		}
+	}
+}
+
+/* --- the journal --- */
+
+static void walk_journal(struct walk *w) {
+	const struct journal_index *j = &w->v->journal;
+	const struct journal_frame *at;
+	size_t n;
+
+	while (!w->is_bad && (at = journal_index_find(j, w->s->sid, w->next)) != NULL) {
+		char name[64];
+		struct frame f;
+
+		(void)snprintf(name, sizeof(name), "journal/%.40s", j->segs[at->seg].name);
+		struct verify_place place = verify_at(name, at->offset);
+		int rc = journal_fetch(&w->v->fetch, j, at, &f);
+
+		if (rc == H_ENOTFOUND && verify_is_live(w->v)) {
+			verify_finding(w->v, VERIFY_NOTE, &place, "the journal went on while we read");
+			return;
+		}
+		if (rc < 0)
+			bad(w, VERIFY_ALTERED, w->next, &place, "the frame cannot be read again");
+		else
+			take_frame(w, &f, &place, false);
+	}
+	at = journal_index_session(j, w->s->sid, &n);
+	if (!w->is_bad && n != 0 && at[n - 1].frame_no >= w->next) {
+		struct verify_place place = verify_at(w->file, w->v->file.size);
+
+		bad(w, VERIFY_TRUNCATED, w->next, &place, "the frame is missing, later ones are there");
+	}
+}
+
+/* --- the verdict --- */
+
+static void check_close(struct walk *w) {
+	struct verify_place place = verify_at(w->file, 0);
+
+	if (!w->s->has_close)
+		return;
+	if (!w->is_closed || w->s->close_parts != w->part + 1u || w->s->close_gap != w->has_gap)
+		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, &place,
+		    "the session does not end as the log says");
+}
+
+static void check_missing(struct walk *w) {
+	bool is_short = w->claim < w->s->claim_count || (w->s->in_log && w->next == 0);
+	struct verify_place place = verify_at(w->file, w->s->has_files ? w->v->file.size : 0);
+
+	if (is_short && !w->is_bad)
+		bad(w, VERIFY_TRUNCATED, w->next, &place, "%s",
+		    w->next == 0 ? "the log knows this session, and none of it is there"
+				 : "the log names frames from here on that are not there");
+}
+
+static void say(struct walk *w) {
+	struct verify_session *out = w->out;
+	struct verify_place place = verify_at(w->file, 0);
+
+	out->is_closed = w->is_closed;
+	if (w->is_bad)
+		return;
+	if (!w->s->in_log && w->s->has_files) {
+		bad(w, VERIFY_UNKNOWN, VERIFY_NO_FRAME, &place, "the log does not know this session");
+	} else if (w->s->has_close) {
+		out->state = w->has_gap ? VERIFY_GAP : VERIFY_COMPLETE;
+	} else {
+		out->state = VERIFY_OPEN;
+		if (!w->s->in_log)
+			(void)str_copy(out->text, sizeof(out->text), STR("the log does not name it yet"));
+		else if (w->is_closed)
+			(void)str_copy(out->text, sizeof(out->text),
+				       STR("it has ended; the log does not say so yet"));
+	}
+}
+
+int verify_one(struct verifier *v, struct vsession *s) {
+	struct verify_session out = { .state = VERIFY_OPEN };
+	struct walk w = { .v = v, .s = s, .out = &out, .seq = 1 };
+
+	memcpy(out.sid, s->sid, SID_SIZE);
+	out.place = verify_at("", 0);
+	tree_init(&w.tree);
+	buf_init(&w.index, FRAME_RAW_MAX);
+	v->file.size = 0;
+	walk_parts(&w);
+	if (!w.is_bad)
+		walk_journal(&w);
+	check_missing(&w);
+	if (!w.is_bad)
+		check_close(&w);
+	say(&w);
+	buf_fini(&w.index);
+	v->report->sessions[out.state]++;
+	if (v->o->on_session != NULL)
+		v->o->on_session(v->o->arg, &out);
+	return 0;
+}
