@@ -107,9 +107,19 @@ static int apply_fixed(struct serve *sv, const struct wanted *w, struct err *e) 
 	return serve_store_open(&sv->store, w->store, e);
 }
 
+static bool is_same(const struct serve_listeners *a, const struct serve_listeners *b) {
+	for (size_t i = 0; i < a->count && i < b->count; i++) {
+		if (a->v[i].fd != b->v[i].fd)
+			return false;
+	}
+	return a->count == b->count;
+}
+
 static void apply_listeners(struct serve *sv, const struct serve_listeners *next) {
 	struct serve_listeners old = sv->listeners;
 
+	if (is_same(&old, next))
+		return;
 	sv->listeners = *next;
 	serve_tell_listeners(sv); /* before the old ones are closed: no gap in service */
 	serve_listeners_close(&old, next);
