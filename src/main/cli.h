@@ -21,7 +21,12 @@ enum cli_exit {
 };
 
 /*      name, function, one line of help. Order is that of `hansard --help`. */
-#define CLI_COMMANDS(X) X(serve, cmd_serve, "run the gateway in the foreground")
+#define CLI_COMMANDS(X) \
+	X(serve, cmd_serve, "run the gateway in the foreground") \
+	X(check, cmd_check, "check the configuration") \
+	X(token, cmd_token, "issue, list and revoke tokens") \
+	X(why, cmd_why, "explain a refusal") \
+	X(status, cmd_status, "say how the running gateway is")
 
 #define X(name, fn, help) int fn(int argc, char **argv);
 CLI_COMMANDS(X)

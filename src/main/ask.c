@@ -1,0 +1,252 @@
+/*
+ * ask.c: see ask.h. YAML output is made from the same JSON document, with every string quoted as JSON
+ * quotes it: valid YAML 1.2, and nothing recorded can be mistaken for a number or a tag.
+ */
+#include "main/ask.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "config/config.h"
+#include "ipc/ctl.h"
+
+/* ---- options ---- */
+
+enum { KEY_CONFIG = 0x400, KEY_STORE };
+
+static int parse_format(const char *text, enum out_format *out) {
+	static const char *const names[] = { "table", "wide", "json", "yaml" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			*out = (enum out_format)i;
+			return 0;
+		}
+	return H_EUSAGE;
+}
+
+static error_t parse_common(int key, char *arg, struct argp_state *state) {
+	struct common *c = state->input;
+	switch (key) {
+	case KEY_CONFIG:
+		c->config = arg;
+		return 0;
+	case KEY_STORE:
+		c->store = arg;
+		return 0;
+	case 'v':
+		c->verbose = true;
+		return 0;
+	case 'o':
+		if (parse_format(arg, &c->format) != 0)
+			argp_error(state, "-o takes table, wide, json or yaml");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+#define ROW_CONFIG \
+	{ \
+		"config", KEY_CONFIG, "FILE", 0, \
+			"the configuration (default: HANSARD_CONFIG, then the usual places)", 0 \
+	}
+#define ROW_VERBOSE \
+	{ "verbose", 'v', NULL, 0, "say more", 0 }
+#define ROW_OUTPUT \
+	{ "output", 'o', "FORMAT", 0, "table, wide, json or yaml", 0 }
+#define ROW_STORE \
+	{ \
+		"store", KEY_STORE, "DIR", 0, \
+			"read this store (or a copy of one) instead of the configured one", 0 \
+	}
+
+static const struct argp_option config_options[] = { ROW_CONFIG, ROW_VERBOSE, { 0 } };
+static const struct argp_option format_options[] = { ROW_CONFIG, ROW_OUTPUT, ROW_VERBOSE, { 0 } };
+static const struct argp_option store_options[] = {
+	ROW_CONFIG, ROW_STORE, ROW_OUTPUT, ROW_VERBOSE, { 0 }
+};
+
+const struct argp common_config_argp = { .options = config_options, .parser = parse_common };
+const struct argp common_argp = { .options = format_options, .parser = parse_common };
+const struct argp common_store_argp = { .options = store_options, .parser = parse_common };
+
+int common_store(const struct common *c, char *out, size_t cap, struct err *e) {
+	if (c->store != NULL)
+		return str_copy(out, cap, str_of(c->store))
+		               ? 0
+		               : err_set(e, H_ELIMIT, "the path is too long");
+	char path[4096];
+	int rc = config_find(c->config, path, sizeof(path), e);
+	if (rc < 0)
+		return rc;
+	struct findings f;
+	findings_init(&f);
+	struct config *config = config_load(path, &f);
+	if (config == NULL) {
+		char first[512];
+		findings_first(&f, first, sizeof(first));
+		rc = err_set(e, H_ECONFIG, "%s (`hansard check` shows all)", first);
+	} else if (!str_copy(out, cap, config->gateway.store_path)) {
+		rc = err_set(e, H_ELIMIT, "the store's path is too long");
+	}
+	config_free(&config);
+	findings_fini(&f);
+	return rc;
+}
+
+/* ---- the keeper ---- */
+
+struct answers {
+	json_t *doc;
+	struct err *e;
+};
+
+/* Joins the pages of an answer. */
+static int on_answer(void *arg, struct str text) {
+	struct answers *a = arg;
+	json_t *doc = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(doc)) {
+		json_decref(doc);
+		return err_set(a->e, H_EFORMAT,
+		               "the gateway's answer is not understood; is it of another version?");
+	}
+	if (!json_is_true(json_object_get(doc, "ok"))) {
+		const char *sentence = json_string_value(json_object_get(doc, "error"));
+		int rc = err_set(a->e, H_EREFUSED, "%s",
+		                 sentence != NULL ? sentence : "the gateway refused");
+		json_decref(doc);
+		return rc;
+	}
+	json_t *items = json_object_get(doc, "items");
+	json_t *before = json_object_get(a->doc, "items");
+	if (items != NULL && before != NULL)
+		(void)json_array_extend(before, items);
+	if (before != NULL)
+		(void)json_object_del(doc, "items");
+	(void)json_object_update(a->doc, doc);
+	json_decref(doc);
+	return 0;
+}
+
+int ask_keeper(const struct common *c, json_t *ask, json_t **ret, struct err *e) {
+	char store[4096];
+	int rc = common_store(c, store, sizeof(store), e);
+	auto_free char *text = rc == 0 ? json_dumps(ask, JSON_COMPACT) : NULL;
+	json_decref(ask);
+	if (rc < 0)
+		return rc;
+	if (text == NULL)
+		return err_set(e, H_EENCODING, "the arguments are not UTF-8");
+	struct answers a = { .doc = json_object(), .e = e };
+	rc = ctl_call(store, str_of(text), on_answer, &a, e);
+	if (rc < 0) {
+		json_decref(a.doc);
+		return rc;
+	}
+	*ret = a.doc;
+	return 0;
+}
+
+static int ignore_answer(void *arg, struct str text) {
+	(void)arg;
+	(void)text;
+	return 0;
+}
+
+void ask_announce(const struct common *c, const char *store, const char *act, struct str session) {
+	struct err e = { .code = 0 };
+	json_t *ask = json_pack("{s:s, s:s}", "cmd", "act", "act", act);
+	if (session.n > 0)
+		(void)json_object_set_new(ask, "session", json_stringn(session.p, session.n));
+	auto_free char *text = json_dumps(ask, JSON_COMPACT);
+	json_decref(ask);
+	int rc = text != NULL ? ctl_call(store, str_of(text), ignore_answer, NULL, &e)
+	                      : H_EENCODING;
+	if (rc < 0 && c->verbose)
+		(void)fprintf(stderr, "hansard: this reading is not on the record: %s\n", e.text);
+}
+
+/* ---- output ---- */
+
+struct str json_text(const json_t *doc, const char *key) {
+	const json_t *v = json_object_get(doc, key);
+	return json_is_string(v) ? str_mem(json_string_value(v), json_string_length(v)) : STR_NONE;
+}
+
+uint64_t json_count(const json_t *doc, const char *key) {
+	json_int_t v = json_integer_value(json_object_get(doc, key));
+	return v > 0 ? (uint64_t)v : 0;
+}
+
+static void put_scalar(FILE *f, const json_t *v) {
+	auto_free char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+	(void)fputs(text != NULL ? text : "null", f);
+}
+
+enum { YAML_DEPTH_MAX = 32 };
+
+/* Depth is bounded; what lies deeper is written as JSON, which is YAML too. */
+static void put_yaml(FILE *f, const json_t *v, int depth,
+                     bool in_list) { /* NOLINT(misc-no-recursion) */
+	const char *key;
+	json_t *item;
+	size_t idx;
+	bool is_first = true;
+	bool has_items = json_is_object(v) ? json_object_size(v) > 0 : json_array_size(v) > 0;
+	if ((!json_is_object(v) && !json_is_array(v)) || !has_items || depth >= YAML_DEPTH_MAX) {
+		put_scalar(f, v);
+		(void)fputc('\n', f);
+		return;
+	}
+	if (json_is_object(v)) {
+		json_object_foreach((json_t *)(uintptr_t)v, key, item) {
+			bool is_nested = (json_is_object(item) && json_object_size(item) > 0) ||
+			                 (json_is_array(item) && json_array_size(item) > 0);
+			(void)fprintf(f, "%*s%s:%s", in_list && is_first ? 0 : depth * 2, "", key,
+			              is_nested ? "\n" : " ");
+			put_yaml(f, item, depth + 1, false);
+			is_first = false;
+		}
+		return;
+	}
+	json_array_foreach(v, idx, item) {
+		(void)fprintf(f, "%*s- ", in_list && is_first ? 0 : depth * 2, "");
+		put_yaml(f, item, depth + 1, true);
+		is_first = false;
+	}
+}
+
+void print_json(const json_t *doc, enum out_format format) {
+	if (format == OUT_YAML) {
+		put_yaml(stdout, doc, 0, false);
+		return;
+	}
+	(void)json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	(void)fputc('\n', stdout);
+}
+
+void local_text(char out[LOCAL_TEXT_SIZE], uint64_t wall) {
+	time_t t = (time_t)(wall / NS_PER_S);
+	struct tm tm;
+	if (localtime_r(&t, &tm) == NULL ||
+	    strftime(out, LOCAL_TEXT_SIZE, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		(void)str_copy(out, LOCAL_TEXT_SIZE, STR("?"));
+}
+
+size_t terminal_width(void) {
+	struct winsize w;
+	if (isatty(STDOUT_FILENO) != 1 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 ||
+	    w.ws_col == 0)
+		return 0;
+	return w.ws_col;
+}
+
+void print_buf(struct buf *b) {
+	struct str s = buf_peek(b);
+	if (fwrite(s.p, 1, s.n, stdout) != s.n && errno == EPIPE)
+		exit(128 + SIGPIPE);
+	buf_clear(b);
+}
