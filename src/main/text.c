@@ -247,7 +247,7 @@ static void column_widths(const struct table *t, size_t width, size_t *widths) {
 }
 
 void table_print(const struct table *t, struct buf *out, size_t width, bool bold) {
-	size_t widths[TABLE_COLUMNS_MAX];
+	size_t widths[TABLE_COLUMNS_MAX] = { 0 };
 	column_widths(t, width, widths);
 	if (bold)
 		w_bytes(out, STR("\033[1m"));
