@@ -537,6 +537,8 @@ def scan_part(file, data, sid, part):
             if after is None:  # damage, or the torn end of a part: the caller knows
                 scan.broken = (pos, bad)
                 break
+            if expect is None:  # nothing before says its number, so what follows does
+                expect = max(0, struct.unpack_from("<Q", data, after + 40)[0] - 1)
             scan.problems.append((bad.text, bad.offset, expect))
             pos = after
             expect = None
@@ -1310,7 +1312,8 @@ class Session:
 
     def bad(self, text, frame=None, file=None, offset=None):
         self.report.error(text, session=self.sid, frame=frame, file=file, offset=offset)
-        if self.first_bad is None or (frame is not None and frame < (self.first_bad[0] or 0)):
+        before = self.first_bad
+        if before is None or frame is not None and (before[0] is None or frame < before[0]):
             self.first_bad = (frame, file, offset)
 
 
@@ -1431,6 +1434,8 @@ def check_claims(s, ctx):
     for frames, root, index, what in sorted(s.log.claims, key=lambda c: (c[0], c[2])):
         if frames not in roots:
             s.truncated = len(leaves)
+            if s.first_bad is not None:
+                break  # a damaged frame is why, and that was said
             f = s.frames[-1] if s.frames else None
             file, end = (f.file, f.offset + f.total()) if f is not None else (None, None)
             s.report.error("truncated: log leaf %d (%s) has %d frames, only %d are here"
@@ -1452,6 +1457,8 @@ def check_parts(s, ctx):
     ends = [scan.frames[-1].no + 1 for scan in s.parts.values() if scan.frames]
     roots = roots_at([f.leaf() for f in s.frames], ends)
     for part, scan in sorted(s.parts.items()):
+        if scan.problems:
+            continue  # what is damaged fits no index
         root = roots.get(scan.frames[-1].no + 1) if scan.frames else None
         for text, offset in check_part_end(scan, root):
             s.bad(text, scan.frames[-1].no + 1 if scan.frames else None, scan.file, offset)
@@ -1479,7 +1486,8 @@ def check_seal(s, index, leaf, ctx):
         s.bad("log leaf %d does not have all frames of part %d" % (index, part), first, file, offset)
     scan = s.parts.get(part)
     if scan is not None and scan.trailer is not None:
-        if len(scan.frames) != count or scan.frames and scan.frames[0].no != first:
+        if not scan.problems and (len(scan.frames) != count
+                                  or scan.frames and scan.frames[0].no != first):
             s.bad("the part has other frames than log leaf %d" % index, first, scan.file, 0)
         return
     # The leaf is durable first, the file catches up. Once the gateway stopped in order or booted

@@ -237,6 +237,23 @@ def test_after_a_gap_frame_events_may_be_missing():
     assert [s["state"] for s in report.sessions.values()] == ["gap"]
 
 
+@pytest.mark.parametrize("leaf", [b"{}", b'{"t":"stop","wall":1,"boot":"","batch":1} ', b""])
+def test_signed_leaf_that_is_none(leaf):
+    report = check(signed(lambda s, one: (s.leaves.append(leaf), s.fresh.append(leaf))))
+    assert report.exit_status() == 4 and "log leaf 2: " in texts(report)
+
+
+def test_bundles_that_contradict():
+    f = files()
+    whole = f["log/tile/entries/000.p/18"]
+    first = 2 + struct.unpack_from(">H", whole)[0]
+    f["log/tile/entries/000.p/1"] = whole[:first]
+    assert check(f).exit_status() == 0
+    f["log/tile/entries/000.p/1"] = whole[:first - 1] + b"!"
+    report = check(f)
+    assert "log leaf 0 differs from log/tile/entries/000.p/1" in texts(report)
+
+
 # -- parts -------------------------------------------------------------------------------------------
 
 
@@ -271,6 +288,40 @@ def test_trailer_and_index_bodies(offset):
     f[path] = old[:-236] + new
     report = check(f)
     assert any(len(old) - 72 <= x.offset < len(old) for x in named(report, path, ("error",)))
+
+
+def test_index_body():
+    f = files()
+    two = store().sessions[1]
+    path = two.path(0)
+    old = f[path]
+    at = struct.unpack_from("<Q", old, len(old) - 72 + 8)[0]
+    for offset in (0, 8, 16, 24 * 3 - 1):
+        body = bytearray(old[at + 164:-236])
+        body[offset] ^= 1
+        seq = struct.unpack_from("<Q", old, at + 48)[0]
+        f[path] = old[:at] + ms.frame(ms.INDEX, two.sid, 3, seq, bytes(body)) + old[-236:]
+        report = check(f)
+        assert "the index does not fit the frames" in texts(report)
+        assert named(report, path, ("error",))[0].offset == at + 164 + offset
+
+
+def test_log_frame_in_a_part():
+    f = files()
+    live = store().sessions[3]
+    f[live.path()] = live.frames[0] + ms.frame(ms.LOG, live.sid, 1, 1, bytes(16))
+    assert "does not belong into a part" in texts(check(f))
+
+
+def test_encrypted_log_frame():
+    f = files()
+    name = "journal/00000001.seg"
+    frames = journal_frames(f[name], 4096)
+    log = frames[-1]
+    sealed = ms.frame(ms.LOG, b"\xff" * 16, *struct.unpack_from("<QQ", log, 40), log[164:], flags=1,
+                      raw_len=len(log) - 164 - 16, n_events=struct.unpack_from("<I", log, 20)[0], epoch=1)
+    f[name] = rebatch(f[name], 4096, frames=frames[:-1] + [sealed])
+    assert "log frame is encrypted" in texts(check(f))
 
 
 def test_a_part_in_two_places():

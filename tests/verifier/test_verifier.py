@@ -160,7 +160,8 @@ def sessions_flipped(f, step=1, vkey=VKEY):
             assert found and report.exit_status() == 4, (path, offset, texts(report))
             assert any(x.frame in (no, None) for x in found), (path, offset, no, texts(report))
             sid = path.split("/")[-1][:36]
-            assert report.sessions[sid]["state"] == "altered", (path, offset, texts(report))
+            said = report.sessions[sid]
+            assert (said["state"], said["at_frame"]) == ("altered", no), (path, offset, texts(report))
 
 
 def log_flipped(f, step=1, vkey=VKEY):
