@@ -525,7 +525,7 @@ int keeper_serve(struct keeper *k) {
 	k->beat.fn = on_beat;
 	timer_set(k->loop, &k->beat, loop_now(k->loop) + BEAT_NS);
 	(void)chan_send(&k->chan[ROLE_SUPERVISOR], IPC_SUP_READY, 0, STR_NONE);
-	log_info("keeper.ready", kv_str("config", k->rt->config->file), kv_z("vkey", k->vkey));
+	log_info("keeper.serving", kv_str("config", k->rt->config->file), kv_z("vkey", k->vkey));
 	return loop_run(k->loop);
 }
 
