@@ -36,6 +36,7 @@ struct tls {
 	struct buf pending;   /* ciphertext received, not yet taken */
 	struct buf unsent;    /* ciphertext produced, not yet handed over */
 	bool is_empty;        /* the socket had no more in this call */
+	bool is_up; /* the handshake is done; OpenSSL itself forgets that after an error */
 	bool is_eof, is_dead, is_io_error;
 	const char *reason;
 };
@@ -427,7 +428,7 @@ static int failure(struct tls *t, int ret) {
 	if (t->is_io_error)
 		return H_EIO;
 	/* EOF without close_notify: the protocols that we carry end their own messages. */
-	if (t->is_eof && SSL_is_init_finished(t->ssl) &&
+	if (t->is_eof && t->is_up &&
 	    (why == SSL_ERROR_SYSCALL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING))
 		return H_ECLOSED;
 	t->reason = reason_of(t, code);
@@ -445,6 +446,7 @@ int tls_handshake(struct tls *t, struct tls_scratch *s) {
 	int ret = SSL_do_handshake(t->ssl);
 
 	rc = ret == 1 ? 1 : failure(t, ret);
+	t->is_up = rc == 1;
 	if (rc == H_ECLOSED) {
 		rc = H_ETLS;
 		t->reason = "the peer broke off";
@@ -516,7 +518,7 @@ int tls_flush(struct tls *t) {
 }
 
 void tls_bye(struct tls *t, struct tls_scratch *s) {
-	if (t->is_dead || !SSL_is_init_finished(t->ssl))
+	if (t->is_dead || !t->is_up)
 		return;
 	enter(t, s);
 	(void)SSL_shutdown(t->ssl);
