@@ -13,8 +13,26 @@ enum { TILE_BITS = 8 };
 
 /* --- gathering leaves --- */
 
-static void put_leaf(struct verifier *v, uint64_t index, struct str text,
-		     const struct verify_place *place) {
+static struct verify_place tile_place(const struct tile_file *t, uint64_t offset) {
+	char path[TLOG_PATH_MAX + 8];
+
+	(void)snprintf(path, sizeof(path), "log/%.*s", TLOG_PATH_MAX, t->path);
+	return verify_at(path, offset);
+}
+
+/* Where leaf i was found first; nowhere when that is the journal, which speaks for itself. */
+static struct verify_place leaf_place(const struct verifier *v, uint64_t i) {
+	const struct leaf_ref *l = &v->leaves[i];
+
+	if (l->bundle == 0)
+		return verify_at("", 0);
+	return tile_place(&v->tiles[l->bundle - 1], l->offset);
+}
+
+/* bundle: as in struct leaf_ref. Bundles come first, so a difference is the bundle's: what stands in
+ * the journal has a CRC and a hash. */
+static void put_leaf(struct verifier *v, uint64_t index, struct str text, uint32_t bundle,
+		     uint32_t offset) {
 	if (index >= v->leaf_cap) {
 		uint64_t cap = MAX(v->leaf_cap * 2, MAX(index + 1, (uint64_t)1024));
 
@@ -27,12 +45,18 @@ static void put_leaf(struct verifier *v, uint64_t index, struct str text,
 	if (l->is_there) {
 		struct str have = str_mem(buf_peek(&v->leaf_text).p + l->at, l->len);
 
+		struct verify_place place = leaf_place(v, index);
+
 		if (!str_eq(have, text))
-			verify_finding(v, VERIFY_TAMPERED, place, "leaf %llu differs from its other copy",
+			verify_finding(v, VERIFY_TAMPERED, &place, "leaf %llu differs from its other copy",
 				       (unsigned long long)index);
 		return;
 	}
-	*l = (struct leaf_ref){ .at = v->leaf_text.len, .len = (uint32_t)text.n, .is_there = true };
+	*l = (struct leaf_ref){ .at = v->leaf_text.len,
+				.len = (uint32_t)text.n,
+				.is_there = true,
+				.bundle = bundle,
+				.offset = offset };
 	w_bytes(&v->leaf_text, text);
 }
 
@@ -45,13 +69,6 @@ static int read_tile_file(struct verifier *v, const struct tile_file *t, struct 
 
 	verify_progress(v, b->len);
 	return rc;
-}
-
-static struct verify_place tile_place(const struct tile_file *t, uint64_t offset) {
-	char path[TLOG_PATH_MAX + 8];
-
-	(void)snprintf(path, sizeof(path), "log/%.*s", TLOG_PATH_MAX, t->path);
-	return verify_at(path, offset);
 }
 
 /* A partial file may go while we look: a fuller one took its place. */
@@ -74,12 +91,12 @@ static void read_bundle(struct verifier *v, const struct tile_file *t, struct bu
 		return;
 	rest = buf_peek(b);
 	for (;; count++) {
-		struct verify_place place = tile_place(t, b->len - rest.n);
+		uint32_t offset = (uint32_t)(b->len - rest.n);
 
 		rc = tlog_entry_next(&rest, &entry);
 		if (rc <= 0 || count == t->width)
 			break;
-		put_leaf(v, t->n * TLOG_TILE_WIDTH + count, entry, &place);
+		put_leaf(v, t->n * TLOG_TILE_WIDTH + count, entry, (uint32_t)(t - v->tiles) + 1, offset);
 	}
 	struct verify_place place = tile_place(t, b->len - rest.n);
 
@@ -115,15 +132,11 @@ static void gather_leaves(struct verifier *v) {
 	buf_fini(&b);
 	for (size_t i = 0; i < v->journal.leaf_count; i++) {
 		const struct journal_leaf *l = &v->journal.leaves[i];
-		char name[64];
 
 		/* A forged index is one that does not go on from the others (journal_read.c says so). */
 		if (l->index > v->journal.first_leaf + v->journal.leaf_count)
 			continue;
-		(void)snprintf(name, sizeof(name), "journal/%.40s", v->journal.segs[l->seg].name);
-		struct verify_place place = verify_at(name, l->offset);
-
-		put_leaf(v, l->index, str_mem(buf_peek(&v->journal.leaf_text).p + l->at, l->len), &place);
+		put_leaf(v, l->index, str_mem(buf_peek(&v->journal.leaf_text).p + l->at, l->len), 0, 0);
 	}
 }
 
@@ -167,6 +180,19 @@ static uint8_t *next_row(const uint8_t *row, uint64_t count, uint64_t *ret_count
 	return out;
 }
 
+/* A hash of a tile and a leaf disagree. Under a root that fits the leaf is right; else nobody knows,
+ * and both places are named. */
+static void blame(struct verifier *v, const struct tile_file *t, const struct verify_place *place,
+		  uint64_t at) {
+	verify_finding(v, VERIFY_TAMPERED, place, "this hash of the tile does not follow from the leaves");
+	if (t->level != 0 || at < v->root_good)
+		return;
+	struct verify_place leaf = leaf_place(v, at);
+
+	verify_finding(v, VERIFY_TAMPERED, &leaf, "leaf %llu does not have the hash that stands in its tile",
+		       (unsigned long long)at);
+}
+
 static void check_tile(struct verifier *v, const struct tile_file *t, const uint8_t *row,
 		       uint64_t count, struct buf *b) {
 	struct verify_place place = tile_place(t, 0);
@@ -189,8 +215,7 @@ static void check_tile(struct verifier *v, const struct tile_file *t, const uint
 		}
 		if (memcmp(buf_peek(b).p + place.offset, row + at * SHA256_SIZE, SHA256_SIZE) == 0)
 			continue;
-		verify_finding(v, VERIFY_TAMPERED, &place, "hash %u of the tile does not follow from the leaves",
-			       i);
+		blame(v, t, &place, at);
 		return;
 	}
 }
@@ -286,6 +311,8 @@ static void check_root(struct verifier *v, const struct tlog_checkpoint *c, cons
 		verify_finding(v, VERIFY_TAMPERED, &place,
 			       "the root over the first %llu leaves is not the one that %s signs",
 			       (unsigned long long)c->size, what);
+	else
+		v->root_good = MAX(v->root_good, c->size);
 }
 
 /* --- what the leaves say --- */
@@ -352,9 +379,13 @@ static void take_leaf(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 
 	switch (l->type) {
 	case TLOG_BOOT:
-		if (v->has_node && memcmp(l->node, v->node, TLOG_NODE_SIZE) != 0)
-			verify_finding(v, VERIFY_TAMPERED, &nowhere, "leaf %llu is a boot of another node",
+		if (v->has_node && memcmp(l->node, v->node, TLOG_NODE_SIZE) != 0) {
+			struct verify_place place = verify_at("node.json", 0);
+
+			verify_finding(v, VERIFY_TAMPERED, &place,
+				       "it names another node than leaf %llu of the log",
 				       (unsigned long long)index);
+		}
 		break;
 	case TLOG_OPEN:
 		take_open(v, l, index);
@@ -381,12 +412,12 @@ static void take_leaf(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 static void read_leaves(struct verifier *v) {
 	for (uint64_t i = 0; i < v->leaf_count; i++) {
 		struct tlog_leaf l;
-		struct verify_place nowhere = verify_at("", 0);
+		struct verify_place place = leaf_place(v, i);
 
 		if (tlog_leaf_parse(&l, leaf_at(v, i)) == 0)
 			take_leaf(v, &l, i);
 		else
-			verify_finding(v, VERIFY_TAMPERED, &nowhere, "leaf %llu of the log is malformed",
+			verify_finding(v, VERIFY_TAMPERED, &place, "leaf %llu of the log is malformed",
 				       (unsigned long long)i);
 	}
 }
@@ -396,7 +427,6 @@ int verify_log(struct verifier *v) {
 	if (v->leaf_text.bad)
 		return H_ELIMIT;
 	hash_leaves(v);
-	check_tiles(v);
 	v->report->leaves = v->leaf_count;
 	if (v->has_checkpoint) {
 		v->report->leaves_signed = MIN(v->checkpoint.size, v->leaf_count);
@@ -404,6 +434,7 @@ int verify_log(struct verifier *v) {
 	}
 	if (v->has_outside)
 		check_root(v, &v->outside, "", "the checkpoint from outside");
+	check_tiles(v);
 	read_leaves(v);
 	return 0;
 }

@@ -13,6 +13,8 @@ struct leaf_ref {
 	uint64_t at; /* in leaf_text */
 	uint32_t len;
 	bool is_there;
+	uint32_t bundle; /* 1 + index in tiles of the bundle that it came from; 0: the journal */
+	uint32_t offset; /* in that file */
 };
 
 /* What a leaf says about a session's tree. */
@@ -62,6 +64,7 @@ struct verifier {
 	uint8_t *hashes;               /* of leaf_count leaves */
 	struct tlog_checkpoint checkpoint, outside;
 	bool has_checkpoint, has_outside;
+	uint64_t root_good; /* the first so many leaves are under a root that fits */
 	/* sessions */
 	struct map *by_sid;
 	struct vsession **sessions;
