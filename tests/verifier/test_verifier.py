@@ -120,6 +120,19 @@ def test_compressed():
     assert out.stdout.count(b"select") == 3
 
 
+@needs_zstd
+def test_compressed_body_that_is_none():
+    s = ms.Store(segment_size=65536, pack=lambda data: b"not what zstd makes" + data[:9])
+    s.node()
+    one = s.session(2)
+    ms.talk(one, 5, 2, wide=3000)
+    one.close()
+    s.flush()
+    s.sign()
+    report = check(s.files, contents=True)
+    assert [x.frame for x in report.findings if "decompressed" in x.text] == [1, 2], texts(report)
+
+
 def test_key_found_in_the_store_is_named_as_such():
     report = check(files(), vkey=None)
     assert report.exit_status() == 0
