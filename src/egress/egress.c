@@ -170,7 +170,7 @@ static void on_keeper(struct watch *w, unsigned events) {
 }
 
 static int confine_self(void) {
-	const struct confine_paths paths = confine_paths_of(ROLE_EGRESS, STR_NONE);
+	const struct confine_paths paths = confine_paths_of(ROLE_EGRESS, STR_NONE, STR_NONE);
 	const char *note = NULL;
 	struct addrinfo *list = NULL;
 

@@ -92,12 +92,12 @@ static int limit(void) {
 	return 0;
 }
 
-struct confine_paths confine_paths_of(enum role role, struct str store) {
+struct confine_paths confine_paths_of(enum role role, struct str store, struct str config_dir) {
 	struct confine_paths p = { { NULL }, { NULL } };
 
 	switch (role) {
 	case ROLE_KEEPER:
-		p.read[0] = "/";
+		p.read[0] = str_dup(config_dir);
 		p.write[0] = xasprintf("%.*s/keeper", STR_ARG(store));
 		break;
 	case ROLE_RECORDER:

@@ -19,9 +19,10 @@ struct confine_paths {
 };
 
 /* The hierarchies of a role, for confine(): worker and supervisor none; egress what the resolver
- * reads; recorder <store>/record; keeper reads all that its uid may (a reload may name any file) and
- * writes <store>/keeper. Memory that lives as long as the process. */
-struct confine_paths confine_paths_of(enum role role, struct str store);
+ * reads; recorder writes <store>/record; keeper writes <store>/keeper and reads the configuration's
+ * directory (it adds those of the files that the configuration names). Memory that lives as long as
+ * the process. */
+struct confine_paths confine_paths_of(enum role role, struct str store, struct str config_dir);
 
 /* The first step alone: becomes the packaged user, if we are root and it exists. The keeper calls it
  * between reading the configuration's files and touching the store; the other children have become

@@ -38,7 +38,7 @@
 
 /* What the attempts need; made before confinement. */
 static struct scene {
-	char dir[64];
+	char dir[64], store_dir[80], config_dir[80];
 	struct serve_store store;
 	char record_file[128], key_file[128], config_file[128], stray_file[128];
 	pid_t neighbour; /* a confined process of another role */
@@ -295,13 +295,13 @@ static int make_file(char *path, size_t cap, const char *name, const char *user,
 
 static int make_files(void) {
 	(void)snprintf(scene.stray_file, sizeof(scene.stray_file), "%s/stray", scene.dir);
-	if (make_file(scene.record_file, sizeof(scene.record_file), "record/a.rec",
+	if (make_file(scene.record_file, sizeof(scene.record_file), "store/record/a.rec",
 	              "_hansard-recorder", 0600) < 0 ||
-	    make_file(scene.key_file, sizeof(scene.key_file), "keeper/log.key", "_hansard-keeper",
-	              0600) < 0)
+	    make_file(scene.key_file, sizeof(scene.key_file), "store/keeper/log.key",
+	              "_hansard-keeper", 0600) < 0)
 		return H_EIO;
 	/* Where users are packaged the configuration is the keeper's group's to read. */
-	return make_file(scene.config_file, sizeof(scene.config_file), "hansard.yaml",
+	return make_file(scene.config_file, sizeof(scene.config_file), "etc/hansard.yaml",
 	                 "_hansard-keeper", 0400);
 }
 
@@ -322,7 +322,8 @@ static int make_sockets(void) {
 }
 
 static bool confines(enum role role, const char **ret_note) {
-	struct confine_paths paths = confine_paths_of(role, str_of(scene.dir));
+	struct confine_paths paths = confine_paths_of(role, str_of(scene.store_dir),
+	                                              str_of(scene.config_dir));
 
 	return confine(role, &paths, ret_note) == 0;
 }
@@ -354,7 +355,11 @@ static int make_scene(enum role role, struct err *e) {
 	(void)snprintf(scene.dir, sizeof(scene.dir), "/tmp/hansard-probe-XXXXXX");
 	if (mkdtemp(scene.dir) == NULL || chmod(scene.dir, 0755) != 0)
 		return err_set(e, H_EIO, "cannot make a directory in /tmp");
-	if (serve_store_open(&scene.store, str_of(scene.dir), e) < 0)
+	(void)snprintf(scene.store_dir, sizeof(scene.store_dir), "%s/store", scene.dir);
+	(void)snprintf(scene.config_dir, sizeof(scene.config_dir), "%s/etc", scene.dir);
+	if (mkdir(scene.config_dir, 0755) != 0)
+		return err_set(e, H_EIO, "cannot make a directory in /tmp");
+	if (serve_store_open(&scene.store, str_of(scene.store_dir), e) < 0)
 		return H_EIO;
 	if (make_files() < 0 || make_sockets() < 0 || make_neighbour(role) < 0)
 		return err_set(e, H_EIO, "cannot make what is to be tried: %s", strerror(errno));
@@ -362,15 +367,17 @@ static int make_scene(enum role role, struct err *e) {
 }
 
 static void remove_scene(void) {
-	static const char *const names[] = { "record/a.rec.new",
-		                             "record/a.rec",
-		                             "record",
-		                             "keeper/log.key",
-		                             "keeper",
-		                             "hansard.yaml",
-		                             "stray",
-		                             "control.sock",
-		                             "lock" };
+	static const char *const names[] = { "store/record/a.rec.new",
+		                             "store/record/a.rec",
+		                             "store/record",
+		                             "store/keeper/log.key",
+		                             "store/keeper",
+		                             "store/control.sock",
+		                             "store/lock",
+		                             "store",
+		                             "etc/hansard.yaml",
+		                             "etc",
+		                             "stray" };
 
 	if (scene.neighbour > 0) {
 		(void)kill(scene.neighbour, SIGKILL);

@@ -30,8 +30,6 @@ def table():
 def expected(cell, mode):
     if cell == "root":
         return "no" if mode == "ordinary" else "yes"
-    if cell == "one uid":
-        return "no" if mode == "users" else "yes"
     assert cell in ("yes", "no", "killed"), cell
     return cell
 
