@@ -5,6 +5,8 @@
  *   <store>/control.sock  0660; replaced at start, which only the holder of the lock does
  *   <store>/record        recorder's, 0750
  *   <store>/keeper        keeper's, 0700
+ *   <store>/ca.pem        keeper's; so with packaged users the store's directory is its group's to
+ *                         create in, and sticky: what others own there it cannot move away
  *
  * The lock file names the supervisor's pid. While that process lives a second gateway is refused at
  * once; when only its last children are still finishing, they are waited for.
@@ -47,11 +49,23 @@ static int make_dir(const char *path, mode_t mode, const char *user, struct err 
 	return 0;
 }
 
+static int let_keeper_create(const char *store, struct err *e) {
+	const struct passwd *pw = geteuid() == 0 ? getpwnam("_hansard-keeper") : NULL;
+
+	if (pw == NULL)
+		return 0;
+	if (chown(store, (uid_t)-1, pw->pw_gid) != 0 || chmod(store, 01775) != 0)
+		return fail(e, "cannot prepare", store);
+	return 0;
+}
+
 static int make_dirs(const char *store, struct err *e) {
 	auto_free char *record = xasprintf("%s/record", store);
 	auto_free char *keeper = xasprintf("%s/keeper", store);
 	int rc = make_dir(store, 0755, NULL, e);
 
+	if (rc == 0)
+		rc = let_keeper_create(store, e);
 	if (rc == 0)
 		rc = make_dir(record, 0750, "_hansard-recorder", e);
 	if (rc == 0)
