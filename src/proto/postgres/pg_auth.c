@@ -28,10 +28,10 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 	c->tls = g->tls;
 	c->is_unix = g->is_unix;
 	memcpy(c->cancel_key, g->cancel_key, sizeof(c->cancel_key));
-	char why[256] = "";
-	int rc = pg_hello_build(c, g, why, sizeof(why));
+	struct pg_why why = { .text = "startup packet was refused" };
+	int rc = pg_hello_build(c, g, &why);
 	if (rc < 0)
-		return pg_fatal(c, rc, rc == H_ELIMIT ? "54000" : "0A000", why);
+		return pg_fatal(c, rc, rc == H_ELIMIT ? "54000" : "0A000", why.text);
 	buf_clear(&c->start);
 	buf_trim(&c->start, false);
 	if (c->tls == TLS_DISABLE || c->is_unix) {

@@ -9,6 +9,10 @@
 #include "proto/postgres/pg_script.h"
 #include "proto/postgres/pg_shell.h"
 
+#ifndef PG_SCRIPTS /* the build says where; by hand it is run from the top of the tree */
+#define PG_SCRIPTS "tests/scripts/postgres"
+#endif
+
 static char *file_read(const char *path, size_t *ret_n) {
 	auto_file FILE *f = fopen(path, "rb");
 	if (f == NULL)

@@ -156,7 +156,7 @@ static const struct kill_row kill_rows[] = {
 /* What the client cannot know by itself: whether what it waits for may have happened. */
 static struct str outcome(const struct pg_core *c) {
 	if (!is_logged_in(c))
-		return STR("nothing was sent to the target");
+		return STR("no command was sent to the target");
 	if (pg_in_flight(c))
 		return STR("a command without an answer may have reached the target: "
 		           "its outcome is unknown");

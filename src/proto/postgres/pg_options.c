@@ -54,19 +54,14 @@ static const struct param_row {
 	{ "work_mem", RULE_PASS },
 };
 
-struct why {
-	char *p;
-	size_t size;
-};
-
 /* A name or value in a sentence for the client: printable ASCII, and not much of it. */
-static void refuse(const struct why *w, const char *what, struct str name) {
+static void refuse(struct pg_why *w, const char *what, struct str name) {
 	char safe[65];
 	size_t n = MIN(name.n, sizeof(safe) - 1);
 	for (size_t i = 0; i < n; i++)
 		safe[i] = name.p[i] >= ' ' && name.p[i] <= '~' ? name.p[i] : '?';
 	safe[n] = '\0';
-	(void)snprintf(w->p, w->size, "%s: \"%s\"", what, safe);
+	(void)snprintf(w->text, sizeof(w->text), "%s: \"%s\"", what, safe);
 }
 
 struct str pg_start_param(const struct pg_core *c, const char *name) {
@@ -115,7 +110,7 @@ static const struct param_row *row_of(struct str name) {
 	return NULL;
 }
 
-static int pinned_param(struct buf *out, struct str name, struct str value, const struct why *w) {
+static int pinned_param(struct buf *out, struct str name, struct str value, struct pg_why *w) {
 	const struct param_row *row = row_of(name);
 	if (row == NULL || str_utf8_bad(value) < value.n) {
 		refuse(w, "startup parameter is not allowed by this connection (hygiene: pinned)",
@@ -162,7 +157,7 @@ static struct str word_next(struct str *rest, char *word, size_t size) {
 }
 
 /* "name=value" in a setting of `options`, where '-' in a name stands for '_'. */
-static int option_set(struct buf *out, struct str setting, const struct why *w) {
+static int option_set(struct buf *out, struct str setting, struct pg_why *w) {
 	char name[64];
 	size_t eq = str_find(setting, '=');
 	if (eq == setting.n || eq == 0 || eq > sizeof(name)) {
@@ -178,7 +173,7 @@ static int option_set(struct buf *out, struct str setting, const struct why *w) 
 }
 
 /* -c name=value, -cname=value, --name=value; any other switch is refused. */
-static int pinned_options(struct buf *out, struct str options, const struct why *w) {
+static int pinned_options(struct buf *out, struct str options, struct pg_why *w) {
 	char word[1024];
 	char next[1024];
 	for (;;) {
@@ -201,7 +196,7 @@ static int pinned_options(struct buf *out, struct str options, const struct why 
 	}
 }
 
-static int pinned_params(struct pg_core *c, const struct why *w) {
+static int pinned_params(struct pg_core *c, struct pg_why *w) {
 	struct pg_params it = { .rd = rd_of(buf_peek(&c->start)) };
 	struct pg_param p;
 	int rc = pinned_options(&c->hello, pg_start_param(c, "options"), w);
@@ -242,15 +237,14 @@ static void put_app_name(struct pg_core *c) {
 	pg_w_param(&c->hello, STR("application_name"), str_of(name));
 }
 
-int pg_hello_build(struct pg_core *c, const struct grant *g, char *why, size_t why_size) {
-	struct why w = { why, why_size };
+int pg_hello_build(struct pg_core *c, const struct grant *g, struct pg_why *w) {
 	size_t mark = pg_w_start_begin(&c->hello, PG_PROTOCOL_3_0);
 	pg_w_param(&c->hello, STR("user"), g->upstream_user);
 	if (g->database.n > 0)
 		pg_w_param(&c->hello, STR("database"), g->database);
 	int rc = 0;
 	if (g->hygiene == HYGIENE_PINNED)
-		rc = pinned_params(c, &w);
+		rc = pinned_params(c, w);
 	else
 		open_params(c);
 	if (rc < 0)
@@ -259,6 +253,6 @@ int pg_hello_build(struct pg_core *c, const struct grant *g, char *why, size_t w
 	pg_w_start_end(&c->hello, mark);
 	if (w_done(&c->hello) == 0 && c->hello.len <= PG_START_LEN_MAX)
 		return 0;
-	refuse(&w, "startup packet for the target is too long", STR("options"));
+	refuse(w, "startup packet for the target is too long", STR("options"));
 	return H_ELIMIT;
 }

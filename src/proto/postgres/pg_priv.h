@@ -296,8 +296,12 @@ void pg_leave(struct pg_core *c);
 int pg_start_raw(struct pg_core *c, struct str data);
 
 /* ---- pg_options.c ---- */
-/* Makes c->hello from c->start and the grant. On failure the text for the client stands in `why`. */
-int pg_hello_build(struct pg_core *c, const struct grant *g, char *why, size_t why_size) must_use;
+/* Why a startup packet was refused, for the client. */
+struct pg_why {
+	char text[256];
+};
+/* Makes c->hello from c->start and the grant; fills `why` on failure. */
+int pg_hello_build(struct pg_core *c, const struct grant *g, struct pg_why *why) must_use;
 /* The value of a startup parameter, STR_NONE when it is not there; the last one counts. */
 struct str pg_start_param(const struct pg_core *c, const char *name);
 

@@ -42,12 +42,11 @@ static struct str word(struct str *rest) {
 }
 
 static uint32_t number(struct play *p, struct str s) {
+	bool is_negative = str_starts(s, STR("-"));
 	uint64_t v = 0;
-	if (str_starts(s, STR("-")))
-		return (uint32_t)-number(p, str_from(s, 1));
-	if (str_u64(s, UINT32_MAX, &v) < 0)
+	if (str_u64(str_from(s, is_negative), UINT32_MAX, &v) < 0)
 		bad(p, "not a number", s);
-	return (uint32_t)v;
+	return (uint32_t)(is_negative ? -v : v);
 }
 
 /* Text between the quotes, or a bare word. */
