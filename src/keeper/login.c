@@ -76,7 +76,7 @@ static int answer_sasl(struct login *l, struct str list, struct login_answer *a)
 	random_bytes(raw, sizeof(raw));
 	(void)base64_encode(nonce, raw, sizeof(raw));
 	buf_init(&first, SCRAM_MESSAGE_MAX);
-	int rc = scram_first(&l->scram, str_of(nonce), &first);
+	int rc = scram_first(&l->scram, STR_NONE, str_of(nonce), &first);
 
 	w_cstr(a->out, STR("SCRAM-SHA-256"));
 	w_be32(a->out, (uint32_t)first.len);

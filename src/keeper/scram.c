@@ -35,12 +35,13 @@ void scram_keys(struct scram_keys *k, struct str password, const struct scram_ch
 	wipe(salted, sizeof(salted));
 }
 
-int scram_first(struct scram *s, struct str nonce, struct buf *out) {
+int scram_first(struct scram *s, struct str user, struct str nonce, struct buf *out) {
 	*s = (struct scram){ 0 };
 	if (nonce.n == 0 || !str_copy(s->nonce, sizeof(s->nonce), nonce) ||
-	    str_find(nonce, ',') != nonce.n)
+	    str_find(nonce, ',') != nonce.n || user.n > 64 || str_find(user, ',') != user.n)
 		return H_EFORMAT;
-	(void)snprintf(s->first_bare, sizeof(s->first_bare), "n=,r=%s", s->nonce);
+	(void)snprintf(s->first_bare, sizeof(s->first_bare), "n=%.*s,r=%s", STR_ARG(user),
+	               s->nonce);
 	w_fmt(out, "n,,%s", s->first_bare);
 	return w_done(out);
 }

@@ -48,8 +48,9 @@ struct scram {
 /* PBKDF2 and what follows from it. The password is used as it stands: ASCII needs no SASLprep, other
  * text must be in normal form KC already (docs/configuration.md says so). */
 void scram_keys(struct scram_keys *k, struct str password, const struct scram_challenge *c);
-/* Starts an exchange with a nonce of printable text without commas; writes the client's first message. */
-int scram_first(struct scram *s, struct str nonce, struct buf *out) must_use;
+/* Starts an exchange. user: empty for PostgreSQL; nonce: printable text without commas. Writes the
+ * client's first message. H_EFORMAT. */
+int scram_first(struct scram *s, struct str user, struct str nonce, struct buf *out) must_use;
 /* Reads the server's first message: nonce must continue ours, count and salt must be in bounds. The
  * sentence in *ret_why is static. */
 int scram_challenge(struct scram *s, struct str message, struct scram_challenge *ret,
