@@ -211,6 +211,7 @@ void sign_done(struct recorder *r, int code, struct str note) {
 		code = H_EPROTO;
 	if (code < 0) {
 		rec_alarm(r, "record.sign.refused", "the keeper does not sign the log", code);
+		recorder_start(r); /* perhaps it signed something of which we did not hear */
 		return;
 	}
 	r->signed_size = c.size;

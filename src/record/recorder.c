@@ -486,7 +486,11 @@ void rec_tell(struct recorder *r, uint16_t type, uint64_t id, int code) {
 }
 
 bool recorder_is_serving(const struct recorder *r) {
-	return r->phase != RP_STARTING && r->phase != RP_ALTERED;
+	return r->phase != RP_STARTING;
+}
+
+bool recorder_is_starting(const struct recorder *r) {
+	return r->phase == RP_STARTING;
 }
 
 void recorder_drain(struct recorder *r, uint64_t until_mono) {

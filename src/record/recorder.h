@@ -55,8 +55,10 @@ void recorder_ring_dead(struct recorder *r, uint16_t id);
 /* Rings are to be added first: recovery binds their sessions again. The keeper is asked for its last
  * signature; recovery runs when it answers (recorder_keeper_message). */
 void recorder_start(struct recorder *r);
-/* True once recovery is through and sessions may open. */
+/* True once recovery is through: sessions may open, or are refused because the record was altered. */
 bool recorder_is_serving(const struct recorder *r);
+/* True while the keeper's last signature is not known; recorder_start() asks again. */
+bool recorder_is_starting(const struct recorder *r);
 /* A message from the keeper that ipc_fits(). */
 void recorder_keeper_message(struct recorder *r, const struct ipc_msg *m);
 /* A new keeper serves: bindings and state are sent again. */

@@ -180,6 +180,19 @@ static void on_signed(struct recorder *r, const struct ipc_msg *m) {
 	sign_done(r, rd_done(&b) < 0 ? H_EPROTO : code, note);
 }
 
+/* The keeper signed something of which we did not hear: its answer was lost with one of us. */
+static void catch_up(struct recorder *r, uint64_t size, const uint8_t *root) {
+	uint8_t ours[SHA256_SIZE];
+
+	r->sign_running = false;
+	r->keeper_is_up = true;
+	if (r->log == NULL || size <= r->signed_size || size > r->leaf_durable ||
+	    tlog_root(r->log, size, ours) < 0 || memcmp(ours, root, SHA256_SIZE) != 0)
+		return;
+	r->signed_size = size;
+	memcpy(r->signed_root, root, SHA256_SIZE);
+}
+
 static void on_last_signed(struct recorder *r, const struct ipc_msg *m) {
 	struct rd b = rd_of(m->body);
 	uint64_t size = rd_u64(&b);
@@ -188,8 +201,12 @@ static void on_last_signed(struct recorder *r, const struct ipc_msg *m) {
 	struct str vkey = rd_vstr(&b);
 	struct str node = rd_bytes(&b, TLOG_NODE_SIZE);
 
-	if (rd_done(&b) < 0 || r->phase != RP_STARTING)
+	if (rd_done(&b) < 0)
 		return;
+	if (r->phase != RP_STARTING) {
+		catch_up(r, size, (const uint8_t *)root.p);
+		return;
+	}
 	r->signed_size = size;
 	memcpy(r->signed_root, root.p, SHA256_SIZE);
 	memcpy(r->node, node.p, TLOG_NODE_SIZE);
@@ -246,12 +263,10 @@ static void send_bindings(struct recorder *r, struct list **at) {
 void recorder_keeper_up(struct recorder *r) {
 	struct list *at = r->all.next;
 
-	r->sign_running = false;
-	r->keeper_is_up = true;
-	if (r->phase == RP_STARTING) {
-		recorder_start(r);
+	r->keeper_is_up = false; /* nothing to sign until it has answered */
+	recorder_start(r); /* what did it sign last? */
+	if (r->phase == RP_STARTING)
 		return;
-	}
 	do
 		send_bindings(r, &at);
 	while (at != &r->all);
