@@ -137,7 +137,7 @@ static int add_memory(scmp_filter_ctx ctx, bool may_exec) {
 	               : rc;
 }
 
-/* Limits may be read, not set; a thread may have a name; a terminal may be asked whether it is one. */
+/* Limits may be read, not set; descriptors may be looked at; a thread may have a name; a terminal may be asked whether it is one. */
 static int add_harmless_forms(scmp_filter_ctx ctx) {
 	static const unsigned requests[] = { 0x5401 /* TCGETS */, 0x541b /* FIONREAD */,
 		                             0x5421 /* FIONBIO */ };
@@ -146,6 +146,11 @@ static int add_harmless_forms(scmp_filter_ctx ctx) {
 		                            0x53564d41 /* PR_SET_VMA: malloc names its arenas */ };
 	int rc = add_arg(ctx, SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0));
 
+	/* glibc's fstat(fd) is newfstatat(fd, "", AT_EMPTY_PATH). The flag also takes a path, so that
+	 * a process may learn whether a file exists; not what is in it. */
+	if (rc == 0)
+		rc = add_arg(ctx, SCMP_SYS(newfstatat),
+		             SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
 	for (size_t i = 0; i < ARRAY_LEN(requests) && rc == 0; i++)
 		rc = add_arg(ctx, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, requests[i]));
 	for (size_t i = 0; i < ARRAY_LEN(options) && rc == 0; i++)
