@@ -10,7 +10,8 @@
  * Invariants:
  * 1. The numbers in use are a run without a hole: only the lowest is used again or removed.
  * 2. After a failed write nothing is ever written to that file again. A file whose block 0 failed
- *    holds nothing yet and is removed, so that its number is not seen twice.
+ *    holds nothing yet and is removed, durably before the next is used, so that its number is not
+ *    seen twice.
  * 3. The head of block 0 lies in one sector of 512 bytes and the rest of the block is zeros before
  *    and after, so a torn write of it is the old head or the new one.
  * 4. The last free segment is a reserve: ordinary traffic does not take it when no other can be
@@ -129,6 +130,7 @@ static bool remove_seg(struct journal *j, struct journal_seg *s) {
 	journal_path(path, s->name);
 	if (ops_of(j)->unlink(j->vfs, path) < 0)
 		return false;
+	j->names_changed = true;
 	for (uint32_t i = 0; i < j->seg_count; i++) {
 		if (j->seg[i] == s) {
 			drop_seg(j, i);
@@ -178,6 +180,7 @@ int journal_drop_unfit(struct journal *j) {
 }
 
 void journal_forget_used(struct journal *j) {
+	j->names_changed = true;
 	for (uint32_t i = j->seg_count; i-- > 0;) {
 		if (j->seg[i]->is_used)
 			drop_seg(j, i);
@@ -310,6 +313,20 @@ static int grow_one(struct journal *j) {
 	return 0;
 }
 
+/* A removed segment that a power cut brings back would stand twice, or leave a hole behind it. */
+static int settle_names(struct journal *j) {
+	char path[VFS_PATH_MAX];
+
+	if (!j->names_changed)
+		return 0;
+	journal_path(path, 0);
+	int rc = ops_of(j)->sync_dir(j->vfs, path);
+
+	if (rc == 0)
+		j->names_changed = false;
+	return rc;
+}
+
 bool journal_has_spare(struct journal *j) {
 	while (count_free(j) < 2 && journal_grow_step(j))
 		;
@@ -324,11 +341,13 @@ int journal_advance(struct journal *j, uint64_t first_leaf, uint64_t wall, bool 
 	trim(j);
 	if (!is_last_resort && !journal_has_spare(j))
 		return H_ENOSPACE;
-	struct journal_seg *s = next_free(j);
-
-	if (s == NULL && grow_one(j) < 0)
+	if (next_free(j) == NULL && grow_one(j) < 0)
 		return H_ENOSPACE;
-	s = next_free(j);
+	int rc = settle_names(j);
+
+	if (rc < 0)
+		return rc;
+	struct journal_seg *s = next_free(j);
 	struct seg_head h = { .size = s->size,
 			      .number = j->next_number,
 			      .wall_ns = wall,
@@ -338,7 +357,7 @@ int journal_advance(struct journal *j, uint64_t first_leaf, uint64_t wall, bool 
 	memcpy(h.node, j->node, sizeof(h.node));
 	random_bytes(h.salt, sizeof(h.salt));
 	seg_head_encode(j->zeros, &h);
-	int rc = ops_of(j)->pwrite(j->vfs, s->handle, str_mem(j->zeros, JOURNAL_BLOCK), 0);
+	rc = ops_of(j)->pwrite(j->vfs, s->handle, str_mem(j->zeros, JOURNAL_BLOCK), 0);
 
 	memset(j->zeros, 0, JOURNAL_BLOCK);
 	if (rc < 0) {

@@ -42,6 +42,7 @@ struct journal {
 	uint64_t at;                /* where the next batch goes */
 	uint64_t next_batch, next_number;
 	uint8_t *zeros; /* aligned: block 0 and growing */
+	bool names_changed; /* a file was removed, and that is not yet durable */
 	bool no_growth; /* the last attempt to grow failed: H_ENOSPACE */
 };
 

@@ -149,7 +149,7 @@ void part_add(struct recorder *r, struct rec_session *s, const struct batch_item
 	append(r, s, frame);
 	s->part_has_frames = true;
 	if (s->out.len > REC_OUT_FLUSH && part_flush(r, s) < 0 && s->out.len > 16 * REC_OUT_FLUSH)
-		session_lose(r, s, H_ENOSPACE);
+		rec_session_lose(r, s, H_ENOSPACE);
 }
 
 /* --- files --- */

@@ -65,7 +65,7 @@ void recorder_free(struct recorder **rp) {
 		return;
 	pool_free(&r->pool);
 	while (!list_empty(&r->all))
-		session_free(r, container_of(r->all.next, struct rec_session, all));
+		rec_session_free(r, container_of(r->all.next, struct rec_session, all));
 	for (size_t i = 0; i < REC_JOBS; i++) {
 		frame_builder_fini(&r->jobs[i].b);
 		free(r->jobs[i].out);
@@ -133,8 +133,8 @@ static void close_ring_sessions(struct recorder *r, struct rec_ring *g, const ch
 			continue;
 		s->saw_end = true;
 		if (s->state == SS_OPEN || s->state == SS_OPENING)
-			session_close(r, s, reason, H_ERECORDER);
-		session_release_slot(r, s);
+			rec_session_close(r, s, reason, H_ERECORDER);
+		rec_session_release_slot(r, s);
 	}
 }
 
@@ -162,7 +162,7 @@ static void take_event(struct recorder *r, struct rec_ring *g, const struct ring
 
 	r->stats.events++;
 	if (s != NULL && s->generation == e->generation) {
-		session_event(r, s, e, r->payload);
+		rec_session_event(r, s, e, r->payload);
 		return;
 	}
 	r->stats.dropped++;
@@ -232,7 +232,7 @@ static void lose_all(struct recorder *r, struct list *queue) {
 		struct rec_session *s = container_of(queue->next, struct rec_session, queue);
 
 		list_drop(&s->queue);
-		session_lose(r, s, r->phase == RP_NOSPACE ? H_ENOSPACE : H_ERECORDER);
+		rec_session_lose(r, s, r->phase == RP_NOSPACE ? H_ENOSPACE : H_ERECORDER);
 	}
 }
 
@@ -272,7 +272,7 @@ static void step_sessions(struct recorder *r) {
 
 		list_drop(it);
 		list_push(&r->step, it);
-		session_step(r, container_of(it, struct rec_session, step));
+		rec_session_step(r, container_of(it, struct rec_session, step));
 	}
 }
 
@@ -340,13 +340,13 @@ static void drain_step(struct recorder *r) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
 		if (is_late && !s->is_acts && s->state == SS_OPEN)
-			session_close(r, s, "drain", H_EDRAIN);
+			rec_session_close(r, s, "drain", H_EDRAIN);
 		has_open = has_open || (!s->is_acts && s->state < SS_CLOSED);
 	}
 	if (has_open && r->now < r->drain_give_up)
 		return;
 	if (r->acts != NULL) {
-		session_close(r, r->acts, "stop", 0);
+		rec_session_close(r, r->acts, "stop", 0);
 		r->acts = NULL;
 	}
 	if (!r->stop_leaf_queued && r->grew.next == &r->grew && list_empty(&r->step)) {
@@ -371,7 +371,7 @@ static void renew_acts(struct recorder *r) {
 	if (r->phase != RP_SERVING || r->is_draining)
 		return;
 	if (r->acts != NULL && r->acts->tree.size == 0 && r->acts->inflight == 0) {
-		session_free(r, r->acts);
+		rec_session_free(r, r->acts);
 		r->acts = NULL;
 	}
 	if (r->acts == NULL)
@@ -387,7 +387,7 @@ static void beat(struct recorder *r) {
 	parts_age(r);
 	(void)parts_flush_all(r);
 	store_step(r, true);
-	session_reap(r);
+	rec_session_reap(r);
 	watch_room(r);
 	renew_acts(r);
 	drain_step(r);
@@ -419,13 +419,15 @@ static void close_recovered(struct recorder *r) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
 		if (s->is_recovered && s->state == SS_OPEN)
-			session_close(r, s, "recorder-died", H_ERECORDER);
+			rec_session_close(r, s, "recorder-died", H_ERECORDER);
 	}
 }
 
 uint64_t recorder_turn(struct recorder *r) {
 	r->now = r->o.hooks.mono(r->o.hooks.arg);
 	batch_collect(r);
+	if (r->phase == RP_STARTING && r->retry_due != 0 && r->now >= r->retry_due)
+		recorder_start(r), r->retry_due = r->now + NS_PER_S; /* recovery failed */
 	if (r->phase == RP_STARTING || r->phase == RP_ALTERED)
 		return UINT64_MAX;
 	retry(r);

@@ -148,7 +148,7 @@ void batch_take_bulk(struct recorder *r) {
 					    container_of(s->jobs.next, struct rec_job, link);
 
 		if (r->phase != RP_SERVING)
-			session_lose(r, s, r->phase == RP_NOSPACE ? H_ENOSPACE : H_ERECORDER);
+			rec_session_lose(r, s, r->phase == RP_NOSPACE ? H_ENOSPACE : H_ERECORDER);
 		if (j != NULL && j->is_done && !take_job(r, s, j, limit))
 			break;
 		list_drop(&s->ready);
@@ -230,9 +230,9 @@ void batch_cut(struct recorder *r, struct rec_session *s) {
 	if (s->b.n_events == 0)
 		return;
 	if (s->gap_pending) {
-		session_step(r, s);
+		rec_session_step(r, s);
 		if (s->gap_pending) {
-			session_lose(r, s, H_EGAP);
+			rec_session_lose(r, s, H_EGAP);
 			return;
 		}
 	}
@@ -340,7 +340,7 @@ static void apply(struct recorder *r) {
 		}
 		s->inflight--;
 		part_add(r, s, it, frame);
-		session_applied(r, s, it);
+		rec_session_applied(r, s, it);
 		if (it->ack_type != 0)
 			keeper_ack(r, it, 0);
 	}
@@ -369,7 +369,7 @@ static void fail_batch(struct recorder *r, int code) {
 
 		if (it->s == NULL)
 			continue;
-		session_lose(r, it->s, code);
+		rec_session_lose(r, it->s, code);
 		if (it->ack_type != 0)
 			keeper_ack(r, it, code == H_ENOSPACE ? code : H_ERECORDER);
 	}

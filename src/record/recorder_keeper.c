@@ -55,7 +55,7 @@ static int claim_slot(struct recorder *r, struct rec_ring *g, const struct open_
 		return 0;
 	if (old->state == SS_CLOSED || old->state == SS_ZOMBIE) {
 		old->state = SS_CLOSED;
-		session_release_slot(r, old);
+		rec_session_release_slot(r, old);
 		return 0;
 	}
 	if (!old->saw_end || old->generation == q->generation)
@@ -79,13 +79,13 @@ static int try_open(struct recorder *r, const struct open_question *q, uint64_t 
 
 	if (rc < 0)
 		return rc;
-	struct rec_session *s = session_new(r, q->sid);
+	struct rec_session *s = rec_session_new(r, q->sid);
 
 	if (s == NULL)
 		return H_EEXIST;
 	s->durable = q->durable;
 	s->quota = q->quota;
-	session_bind(r, s, g, q->slot, q->generation);
+	rec_session_bind(r, s, g, q->slot, q->generation);
 	batch_json(r, s, FRAME_OPEN, q->json,
 		   &(struct batch_item){ .ack_type = IPC_OPENED, .ack_id = id });
 	return 0;
@@ -116,8 +116,8 @@ static void on_abandon(struct recorder *r, const struct ipc_msg *m) {
 	if (!str_copy(text, sizeof(text), str_head(reason, TLOG_TOKEN_MAX)) || text[0] == '\0')
 		(void)snprintf(text, sizeof(text), "abandoned");
 	s->saw_end = true;
-	session_close(r, s, text, H_ECONNECT);
-	session_release_slot(r, s);
+	rec_session_close(r, s, text, H_ECONNECT);
+	rec_session_release_slot(r, s);
 }
 
 /* --- acts --- */
@@ -141,7 +141,7 @@ void acts_open(struct recorder *r) {
 	struct jw j;
 
 	uuid7(sid, rec_wall(r));
-	r->acts = session_new(r, sid);
+	r->acts = rec_session_new(r, sid);
 	assert(r->acts != NULL);
 	r->acts->is_acts = true;
 	r->acts->state = SS_OPEN;

@@ -248,25 +248,25 @@ void batch_commit(struct recorder *r);
 void batch_collect(struct recorder *r);
 
 /* recorder_session.c */
-struct rec_session *session_new(struct recorder *r, const uint8_t sid[SID_SIZE]);
-void session_free(struct recorder *r, struct rec_session *s);
-void session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring, uint32_t slot,
+struct rec_session *rec_session_new(struct recorder *r, const uint8_t sid[SID_SIZE]);
+void rec_session_free(struct recorder *r, struct rec_session *s);
+void rec_session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring, uint32_t slot,
 		  uint32_t generation);
 /* One event from its ring. */
-void session_event(struct recorder *r, struct rec_session *s, const struct ring_event *e,
+void rec_session_event(struct recorder *r, struct rec_session *s, const struct ring_event *e,
 		   const uint8_t *payload);
 /* Forgets what is not durable; its slot says why; gap and close follow when they can be written. */
-void session_lose(struct recorder *r, struct rec_session *s, int code);
+void rec_session_lose(struct recorder *r, struct rec_session *s, int code);
 /* Closes when everything before is durable. */
-void session_close(struct recorder *r, struct rec_session *s, const char *reason, int64_t code);
-void session_gap(struct rec_session *s, const char *reason, bool is_known, uint64_t lost);
+void rec_session_close(struct recorder *r, struct rec_session *s, const char *reason, int64_t code);
+void rec_session_gap(struct rec_session *s, const char *reason, bool is_known, uint64_t lost);
 /* Gap and close frames that are due. */
-void session_step(struct recorder *r, struct rec_session *s);
+void rec_session_step(struct recorder *r, struct rec_session *s);
 /* A frame of it became durable. */
-void session_applied(struct recorder *r, struct rec_session *s, const struct batch_item *it);
-void session_reap(struct recorder *r);
-void session_cut_back(struct rec_session *s);
-void session_release_slot(struct recorder *r, struct rec_session *s);
+void rec_session_applied(struct recorder *r, struct rec_session *s, const struct batch_item *it);
+void rec_session_reap(struct recorder *r);
+void rec_session_cut_back(struct rec_session *s);
+void rec_session_release_slot(struct recorder *r, struct rec_session *s);
 
 /* recorder_keeper.c */
 void acts_open(struct recorder *r);

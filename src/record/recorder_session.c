@@ -17,7 +17,7 @@
 #include "base/json.h"
 #include "record/recorder_priv.h"
 
-struct rec_session *session_new(struct recorder *r, const uint8_t sid[SID_SIZE]) {
+struct rec_session *rec_session_new(struct recorder *r, const uint8_t sid[SID_SIZE]) {
 	struct rec_session *s = xcalloc(1, sizeof(*s));
 	void *old = NULL;
 	struct list *lists[] = { &s->all, &s->queue, &s->grew, &s->step, &s->ready, &s->out_link, &s->jobs };
@@ -41,13 +41,13 @@ struct rec_session *session_new(struct recorder *r, const uint8_t sid[SID_SIZE])
 	return s;
 }
 
-void session_release_slot(struct recorder *r, struct rec_session *s) {
+void rec_session_release_slot(struct recorder *r, struct rec_session *s) {
 	struct rec_ring *g = s->ring;
 
 	(void)r;
 	if (g == NULL || g->slot[s->slot] != s)
 		return;
-	/* Until the close is durable the slot stays bound; session_applied() comes here again. */
+	/* Until the close is durable the slot stays bound; rec_session_applied() comes here again. */
 	if (s->state == SS_CLOSED || s->state == SS_ZOMBIE) {
 		g->slot[s->slot] = NULL;
 		g->session_count--;
@@ -56,7 +56,7 @@ void session_release_slot(struct recorder *r, struct rec_session *s) {
 	}
 }
 
-void session_free(struct recorder *r, struct rec_session *s) {
+void rec_session_free(struct recorder *r, struct rec_session *s) {
 	struct list *lists[] = { &s->all, &s->queue, &s->grew, &s->step, &s->ready, &s->out_link };
 
 	if (s->ring != NULL && s->ring->slot[s->slot] == s) {
@@ -74,7 +74,7 @@ void session_free(struct recorder *r, struct rec_session *s) {
 	free(s);
 }
 
-void session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring, uint32_t slot,
+void rec_session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring, uint32_t slot,
 		  uint32_t generation) {
 	(void)r;
 	s->ring = ring;
@@ -99,9 +99,9 @@ static void take_end(struct recorder *r, struct rec_session *s, const struct rin
 		memcpy(s->streams, ev.streams, sizeof(s->streams));
 		if (ev.bytes.n != 0 && !str_copy(reason, sizeof(reason), str_head(ev.bytes, TLOG_TOKEN_MAX)))
 			(void)snprintf(reason, sizeof(reason), "end");
-		session_close(r, s, reason, ev.code);
+		rec_session_close(r, s, reason, ev.code);
 	} else {
-		session_close(r, s, "end", H_EFORMAT);
+		rec_session_close(r, s, "end", H_EFORMAT);
 	}
 }
 
@@ -113,14 +113,14 @@ static bool check_seq(struct recorder *r, struct rec_session *s, uint64_t seq) {
 		return true;
 	}
 	if (seq > expected && s->expects_gap && s->b.n_events == 0) {
-		session_gap(s, "recorder-died", true, seq - expected);
+		rec_session_gap(s, "recorder-died", true, seq - expected);
 		s->expects_gap = false;
 		return true;
 	}
 	if (seq < expected && s->is_recovered) /* it was durable already */
 		return false;
 	rec_alarm(r, "record.seq.broken", "a worker skipped or repeated an event", H_EGAP);
-	session_lose(r, s, H_EGAP);
+	rec_session_lose(r, s, H_EGAP);
 	return false;
 }
 
@@ -131,7 +131,7 @@ static void check_quota(struct recorder *r, struct rec_session *s, size_t n) {
 		return;
 	ring_set_state(&s->ring->ring, s->slot, RING_SLOT_QUOTA);
 	if (s->frames_bytes > s->quota + REC_QUOTA_GRACE)
-		session_lose(r, s, H_EQUOTA);
+		rec_session_lose(r, s, H_EQUOTA);
 }
 
 static void queue_up(struct recorder *r, struct rec_session *s, const struct ring_event *e) {
@@ -150,7 +150,7 @@ static void queue_up(struct recorder *r, struct rec_session *s, const struct rin
 	}
 }
 
-void session_event(struct recorder *r, struct rec_session *s, const struct ring_event *e,
+void rec_session_event(struct recorder *r, struct rec_session *s, const struct ring_event *e,
 		   const uint8_t *payload) {
 	struct str bytes = str_mem(payload, e->len);
 
@@ -158,7 +158,7 @@ void session_event(struct recorder *r, struct rec_session *s, const struct ring_
 		s->lost_count++;
 		if (e->type == REC_END && !s->saw_end) {
 			s->saw_end = true;
-			session_release_slot(r, s);
+			rec_session_release_slot(r, s);
 		}
 		return;
 	}
@@ -166,7 +166,7 @@ void session_event(struct recorder *r, struct rec_session *s, const struct ring_
 		return;
 	if (r->phase != RP_SERVING) {
 		s->saw_end = e->type == REC_END;
-		session_lose(r, s, r->phase == RP_NOSPACE ? H_ENOSPACE : H_ERECORDER);
+		rec_session_lose(r, s, r->phase == RP_NOSPACE ? H_ENOSPACE : H_ERECORDER);
 		return;
 	}
 	if (s->b.n_events != 0 && frame_builder_size(&s->b) + e->len + 32 > REC_CUT_SIZE)
@@ -174,7 +174,7 @@ void session_event(struct recorder *r, struct rec_session *s, const struct ring_
 	if (s->state != SS_OPEN)
 		return;
 	if (frame_builder_add(&s->b, e->type, e->flags, e->mono_ns, bytes) < 0) {
-		session_lose(r, s, H_ELIMIT);
+		rec_session_lose(r, s, H_ELIMIT);
 		return;
 	}
 	queue_up(r, s, e);
@@ -186,7 +186,7 @@ void session_event(struct recorder *r, struct rec_session *s, const struct ring_
 /* --- loss --- */
 
 /* The counters of cut frames go back to what is durable. */
-void session_cut_back(struct rec_session *s) {
+void rec_session_cut_back(struct rec_session *s) {
 	s->cut_frames = s->tree.size;
 	s->cut_seq = s->durable_seq + 1;
 	s->cut_part = s->part;
@@ -194,7 +194,7 @@ void session_cut_back(struct rec_session *s) {
 	s->cut_part_bytes = s->part_len + s->out.len;
 }
 
-void session_gap(struct rec_session *s, const char *reason, bool is_known, uint64_t lost) {
+void rec_session_gap(struct rec_session *s, const char *reason, bool is_known, uint64_t lost) {
 	s->gap_pending = true;
 	s->has_gap = true;
 	s->gap_lost_known = is_known;
@@ -223,24 +223,24 @@ static const char *loss_reason(int code) {
 	}
 }
 
-void session_lose(struct recorder *r, struct rec_session *s, int code) {
+void rec_session_lose(struct recorder *r, struct rec_session *s, int code) {
 	bool lost = s->b.n_events != 0 || !list_empty(&s->jobs) || s->cut_seq != s->durable_seq + 1;
 
 	if (s->tree.size == 0 && s->inflight == 0 && !s->is_acts) {
-		session_free(r, s); /* it never was */
+		rec_session_free(r, s); /* it never was */
 		return;
 	}
 	if (s->is_acts || s->tree.size == 0) {
 		/* Acts are answered one by one; only their numbers go back. */
 		if (s->inflight == 0)
-			session_cut_back(s);
+			rec_session_cut_back(s);
 		if (s->want_close && !s->close_cut)
 			list_drop(&s->step), list_push(&r->step, &s->step);
 		return;
 	}
 	if (s->state == SS_CLOSING && !lost) { /* only the close frame: again */
 		if (s->inflight == 0)
-			session_cut_back(s);
+			rec_session_cut_back(s);
 		list_drop(&s->step);
 		list_push(&r->step, &s->step);
 		return;
@@ -262,7 +262,7 @@ void session_lose(struct recorder *r, struct rec_session *s, int code) {
 
 /* --- the end --- */
 
-void session_close(struct recorder *r, struct rec_session *s, const char *reason, int64_t code) {
+void rec_session_close(struct recorder *r, struct rec_session *s, const char *reason, int64_t code) {
 	if (s->state >= SS_LOST)
 		return;
 	s->state = SS_CLOSING;
@@ -270,7 +270,7 @@ void session_close(struct recorder *r, struct rec_session *s, const char *reason
 	(void)snprintf(s->reason, sizeof(s->reason), "%s", reason);
 	s->end_code = code;
 	if (s->expects_gap && !s->gap_pending)
-		session_gap(s, "recorder-died", false, 0);
+		rec_session_gap(s, "recorder-died", false, 0);
 	list_drop(&s->step);
 	list_push(&r->step, &s->step);
 }
@@ -316,11 +316,11 @@ static void put_close(struct recorder *r, struct rec_session *s) {
 	batch_json(r, s, FRAME_CLOSE, buf_peek(&r->json), NULL);
 }
 
-void session_step(struct recorder *r, struct rec_session *s) {
+void rec_session_step(struct recorder *r, struct rec_session *s) {
 	if (s->inflight != 0 || !list_empty(&s->jobs))
 		return;
 	if (s->state == SS_LOST) {
-		session_cut_back(s);
+		rec_session_cut_back(s);
 		s->gap_pending = s->has_gap = true;
 		s->gap_lost_known = false;
 		s->state = SS_CLOSING;
@@ -367,12 +367,12 @@ static void applied_close(struct recorder *r, struct rec_session *s, const struc
 	put_leaf(r, s, TLOG_CLOSE, it);
 	frame_builder_reset(&s->b, true);
 	if (s->saw_end || s->ring == NULL)
-		session_release_slot(r, s);
+		rec_session_release_slot(r, s);
 	else
 		s->state = SS_ZOMBIE;
 }
 
-void session_applied(struct recorder *r, struct rec_session *s, const struct batch_item *it) {
+void rec_session_applied(struct recorder *r, struct rec_session *s, const struct batch_item *it) {
 	tree_add(&s->tree, it->leaf);
 	if (list_empty(&s->grew))
 		list_push(&r->grew, &s->grew);
@@ -393,7 +393,7 @@ void session_applied(struct recorder *r, struct rec_session *s, const struct bat
 }
 
 /* Sessions that are closed, flushed and in the log are forgotten. */
-void session_reap(struct recorder *r) {
+void rec_session_reap(struct recorder *r) {
 	list_each_safe(it, tmp, &r->all) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
@@ -401,6 +401,6 @@ void session_reap(struct recorder *r) {
 			frame_builder_reset(&s->b, true);
 		if (s->state == SS_CLOSED && s->out.len == 0 && s->close_leaf < r->leaf_durable &&
 		    (s->ring == NULL || s->ring->slot[s->slot] != s))
-			session_free(r, s);
+			rec_session_free(r, s);
 	}
 }

@@ -312,6 +312,39 @@ static void say(struct recovery *v, int rc) {
 			 kv_uint("batch", v->next_batch), kv_uint("leaves", v->next_leaf));
 }
 
+/* Back to where recovery began: the files are as good as before. */
+static void reset(struct recorder *r) {
+	while (!list_empty(&r->all))
+		rec_session_free(r, container_of(r->all.next, struct rec_session, all));
+	store_forget(r);
+	tlog_writer_free(&r->log);
+	buf_clear(&r->leaves);
+	journal_fini(&r->j);
+	journal_init(&r->j, r->vfs, r->j.size, r->j.count);
+	r->acts = NULL;
+	r->has_recovered = false;
+	r->leaf_next = r->leaf_durable = r->sign_shown = 0;
+	r->store.log_size = 0;
+	r->store.rc = 0;
+}
+
+/* Altered is for ever; anything else is tried again in a second. */
+static void give_up(struct recovery *v, int rc) {
+	struct recorder *r = v->r;
+	bool is_altered = rc == H_ETAMPERED || rc == H_EFORMAT || v->altered != NULL;
+	const char *why = v->altered != NULL ? v->altered :
+			  rc == H_ENOSPACE   ? "no space left in the store" :
+					       "the store cannot be read";
+
+	r->phase = is_altered ? RP_ALTERED : RP_STARTING;
+	rec_set_store_state(r, STORE_FAILED, why);
+	free_recovery(v);
+	if (is_altered)
+		return;
+	reset(r);
+	r->retry_due = r->now + NS_PER_S;
+}
+
 void recover(struct recorder *r) {
 	struct recovery v = { .r = r, .next_batch = 1 };
 
@@ -323,9 +356,7 @@ void recover(struct recorder *r) {
 
 	say(&v, rc);
 	if (rc < 0) {
-		r->phase = RP_ALTERED;
-		rec_set_store_state(r, STORE_FAILED, v.altered != NULL ? v.altered : "the store cannot be read");
-		free_recovery(&v);
+		give_up(&v, rc);
 		return;
 	}
 	r->j.next_batch = v.next_batch;

@@ -318,14 +318,14 @@ static void rebind(struct build *b, struct rec_session *s, struct rec_ring *g) {
 static void end_session(struct build *b, struct rec_session *s) {
 	s->saw_end = true;
 	if (!b->saw_end && !b->is_acts)
-		session_gap(s, "recovered", false, 0);
-	session_close(b->v->r, s, "recovered", b->saw_end ? 0 : H_ERECORDER);
+		rec_session_gap(s, "recovered", false, 0);
+	rec_session_close(b->v->r, s, "recovered", b->saw_end ? 0 : H_ERECORDER);
 }
 
 /* An open session lives again, if only to be closed. */
 static void revive(struct build *b) {
 	struct recorder *r = b->v->r;
-	struct rec_session *s = session_new(r, b->rs->sid);
+	struct rec_session *s = rec_session_new(r, b->rs->sid);
 	struct rec_ring *g = live_ring(b);
 
 	assert(s != NULL);
@@ -351,7 +351,7 @@ static void revive(struct build *b) {
 		buf_clear(&s->index);
 		part_begin(r, s, b->part + 1);
 	}
-	session_cut_back(s);
+	rec_session_cut_back(s);
 	list_push(&r->grew, &s->grew);
 	if (b->is_acts && b->is_this_boot && r->acts == NULL) {
 		s->is_recovered = false;
