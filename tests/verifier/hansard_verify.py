@@ -634,9 +634,11 @@ assert SEGMENT.size == 100 and BATCH.size == 64
 
 
 class Batch:
-    def __init__(self, no, durable_upto, offset, end, frames):
+    """unclean: offset of a byte after the batch and before the next block that is not zero."""
+
+    def __init__(self, no, durable_upto, offset, end, frames, unclean):
         self.no, self.durable_upto, self.offset, self.end = no, durable_upto, offset, end
-        self.frames = frames
+        self.frames, self.unclean = frames, unclean
 
 
 class SegmentScan:
@@ -730,9 +732,7 @@ def parse_batch(scan, data, pos):
     if crc32c(data[pos:pos + 60] + data[start:end]) != crc:
         return None
     padded = -(-end // BLOCK) * BLOCK
-    if data[end:padded].strip(b"\0"):
-        scan.problems.append(("bytes between the batch and the next block are not zero",
-                              end + first_nonzero(data[end:padded], 0)))
+    unclean = end + first_nonzero(data[end:padded], 0) if data[end:padded].strip(b"\0") else None
     if epoch != 0 or zero != 0 or durable >= no + (no == 0):
         scan.problems.append(("batch %d: the header does not fit" % no, pos))
     frames = []
@@ -751,7 +751,7 @@ def parse_batch(scan, data, pos):
     if at == end and len(frames) != count:
         scan.problems.append(("batch %d counts %d frames and has %d" % (no, count, len(frames)),
                               pos + 48))
-    return Batch(no, durable, pos, padded, frames)
+    return Batch(no, durable, pos, padded, frames, unclean)
 
 
 def log_frame_leaves(f, data):
@@ -817,18 +817,29 @@ def join_segments(scans, report):
         elif scan.first_leaf != journal.next_leaf:
             report.error("block 0 counts %d log leaves before the segment, there are %d"
                          % (scan.first_leaf, journal.next_leaf), file=scan.file, offset=80)
-        want = scan.first_batch + len(scan.batches)
-        # After a torn tail the next boot goes on in a new segment with the torn batch's number.
-        torn_once = i + 1 < len(used) and used[i + 1].first_batch == want
-        if torn_once:
-            scan.later = []
-        for batch in scan.batches + scan.later:
+        # After a torn batch, or one whose write failed, the gateway goes on in a new segment with the
+        # number of that batch: it does not count, even if it is there whole.
+        following = used[i + 1].first_batch if i + 1 < len(used) else None
+        batches, later = scan.batches, scan.later
+        if batches and following == batches[-1].no:
+            report.add("note", "batch %d was written again in the next segment" % following,
+                       file=scan.file, offset=batches[-1].offset)
+            batches, later = batches[:-1], []
+        want = scan.first_batch + len(batches)
+        if following == want:
+            later = []
+            if scan.torn:
+                report.add("note", "remains of a torn batch", file=scan.file, offset=scan.stop)
+        for batch in batches + later:
             take_batch(journal, batch, report)
-        judge_later(scan, want, report)
-        if torn_once and scan.torn:
-            report.add("note", "remains of a torn batch", file=scan.file, offset=scan.stop)
-        if scan.later:
-            want = max(want, max(b.no for b in scan.later) + 1)
+            if batch.unclean is not None:
+                # The last write before a crash may have been torn there, after all that counts.
+                report.add("warn" if batch is (batches + later)[-1] else "error", "bytes between "
+                           "batch %d and the next block are not zero" % batch.no,
+                           file=scan.file, offset=batch.unclean)
+        judge_later(scan, later, want, report)
+        if later:
+            want = max(want, max(b.no for b in later) + 1)
     journal.segments, journal.next_batch = len(used), want
     if used:
         journal.tail = (used[-1].file, used[-1].stop)
@@ -836,9 +847,9 @@ def join_segments(scans, report):
     return journal
 
 
-def judge_later(scan, want, report):
+def judge_later(scan, found, want, report):
     """Rule 2 of §8: a missing batch that a later one calls durable was there."""
-    later = [b for b in scan.later if b.no > want]
+    later = [b for b in found if b.no > want]
     if any(b.durable_upto >= want for b in later):
         report.error("batch %d is altered or missing, and batch %d says that it had been durable"
                      % (want, min(b.no for b in later if b.durable_upto >= want)),
@@ -846,7 +857,7 @@ def judge_later(scan, want, report):
     elif later:
         report.add("warn", "batch %d is torn; batches after it were not acknowledged" % want,
                    file=scan.file, offset=scan.stop)
-    for batch in scan.later:
+    for batch in found:
         if batch.no < want:
             report.error("batch %d is out of order" % batch.no, file=scan.file,
                          offset=batch.offset)
