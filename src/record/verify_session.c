@@ -31,7 +31,7 @@ struct walk {
 	struct buf index;
 	uint64_t part_first;
 	uint64_t part_rows;
-	bool is_sealed;
+	bool is_sealed; /* its trailer was seen */
 };
 
 printf_like(5, 6) static void bad(struct walk *w, enum verify_state state, uint64_t frame,
@@ -200,15 +200,83 @@ static void take_trailer(struct walk *w, const struct frame *f, const struct ver
 
 /* --- torn appends --- */
 
-/* What the journal says stands in the file from frame `next` of this part on, up to n bytes. */
-static void expected_bytes(struct walk *w, size_t n, struct buf *out) {
-	for (uint64_t no = w->next; out->len < n; no++) {
-		const struct journal_frame *at = journal_index_find(&w->v->journal, w->s->sid, no);
-		struct frame f;
+/* What a file should hold behind a place, put together from the journal and from what was seen. */
+struct expected {
+	struct buf bytes;
+	size_t tail[2]; /* where index and trailer begin */
+	unsigned tails;
+};
 
-		if (at == NULL || journal_fetch(&w->v->fetch, &w->v->journal, at, &f) < 0 ||
-		    f.head.part != w->part || buf_append(out, f.bytes) < 0)
-			return;
+/* Index or trailer as they would be but for the two clocks and the CRC, which nobody knows. */
+static void expect_tail(struct expected *x, struct frame_head *h, uint8_t kind, struct str raw) {
+	uint8_t *out = buf_reserve(&x->bytes, FRAME_HEAD_SIZE + raw.n);
+
+	h->kind = kind;
+	h->raw_len = h->body_len = (uint32_t)raw.n;
+	if (out == NULL || x->tails == ARRAY_LEN(x->tail))
+		return;
+	if (raw.n != 0)
+		memcpy(out + FRAME_HEAD_SIZE, raw.p, raw.n);
+	frame_put_head(h, out);
+	memset(out + FRAME_HASHED_SIZE, 0, FRAME_HEAD_SIZE - FRAME_HASHED_SIZE);
+	buf_commit(&x->bytes, FRAME_HEAD_SIZE + raw.n);
+	x->tail[x->tails++] = x->bytes.len - FRAME_HEAD_SIZE - raw.n;
+}
+
+/* The rest of the part: frames that the journal has, index, trailer. `at` is where it begins. */
+static void expect_rest(struct walk *w, uint64_t at, uint64_t index_at, struct expected *x) {
+	struct tree tree = w->tree;
+	struct frame_head h = { .ring = FRAME_RING_NONE, .first_seq = w->seq, .part = w->part };
+	struct buf rows, trailer;
+	uint64_t no = w->next;
+	struct frame f;
+
+	buf_init(&rows, FRAME_RAW_MAX);
+	buf_init(&trailer, FRAME_TRAILER_SIZE);
+	w_bytes(&rows, buf_peek(&w->index));
+	for (; index_at == 0; no++) {
+		const struct journal_frame *j = journal_index_find(&w->v->journal, w->s->sid, no);
+		uint8_t leaf[SHA256_SIZE];
+
+		if (j == NULL || journal_fetch(&w->v->fetch, &w->v->journal, j, &f) < 0 ||
+		    f.head.part != w->part)
+			break;
+		frame_put_index_row(&rows, &(struct frame_index_row){ .offset = at + x->bytes.len,
+								      .first_seq = f.head.first_seq,
+								      .wall_ns = f.head.wall_ns });
+		w_bytes(&x->bytes, f.bytes);
+		frame_leaf(leaf, f.bytes.p);
+		tree_add(&tree, leaf);
+		h.first_seq = f.head.first_seq + (f.head.kind == FRAME_DATA ? f.head.n_events : 0);
+	}
+	struct frame_trailer t = { .index_offset = index_at != 0 ? index_at : at + x->bytes.len,
+				   .first_frame = w->part_first,
+				   .frames = no - w->part_first };
+
+	memcpy(h.sid, w->s->sid, SID_SIZE);
+	memcpy(h.command_root, tree_empty_root, SHA256_SIZE);
+	h.frame_no = no;
+	if (index_at == 0)
+		expect_tail(x, &h, FRAME_INDEX, buf_peek(&rows));
+	t.bytes_before = at + x->bytes.len;
+	tree_root(&tree, t.root);
+	frame_put_trailer(&trailer, &t);
+	expect_tail(x, &h, FRAME_TRAILER, buf_peek(&trailer));
+	buf_fini(&rows);
+	buf_fini(&trailer);
+}
+
+/* Forgets the clocks and CRCs of index and trailer in what the file has. */
+static void blank_tails(const struct expected *x, uint8_t *have, size_t n) {
+	enum { WALL_AT = 56, CLOCKS = 16 };
+
+	for (unsigned i = 0; i < x->tails; i++) {
+		size_t at = x->tail[i];
+
+		for (size_t k = at + WALL_AT; k < MIN(n, at + WALL_AT + CLOCKS); k++)
+			have[k] = 0;
+		for (size_t k = at + FRAME_HASHED_SIZE; k < MIN(n, at + FRAME_HEAD_SIZE); k++)
+			have[k] = 0;
 	}
 }
 
@@ -220,29 +288,43 @@ static bool is_zeros(const uint8_t *p, size_t n) {
 	return true;
 }
 
-/* Can the rest of the file from `at` on be what a crash left of an append? */
-static bool is_torn_append(struct walk *w, uint64_t at) {
-	uint64_t size = w->v->file.size;
-	size_t n = (size_t)(size - at);
-	struct buf want;
-	bool ok = true;
+/* Each page of the file is as it should be, or never reached the disk; at least one did not, or the
+ * end. */
+static bool is_torn(const struct expected *x, const uint8_t *have, size_t n, uint64_t at) {
+	bool is_cut = n < x->bytes.len;
 
-	if (at >= size || size - at > (uint64_t)256 * MIB)
+	if (n > x->bytes.len)
 		return false;
-	auto_free uint8_t *have = xmalloc(n);
+	for (size_t i = 0; i < n;) {
+		size_t page = MIN(n - i, (size_t)(PAGE - (at + i) % PAGE));
+		bool is_blank = is_zeros(have + i, page);
+
+		if (!is_blank && memcmp(have + i, buf_peek(&x->bytes).p + i, page) != 0)
+			return false;
+		is_cut = is_cut || is_blank;
+		i += page;
+	}
+	return is_cut;
+}
+
+/* Can the rest of the file from `at` on be what a crash left? */
+static bool is_torn_append(struct walk *w, uint64_t at, uint64_t index_at) {
+	uint64_t size = w->v->file.size;
+	struct expected x = { .tails = 0 };
+
+	if (at > size || size - at > (uint64_t)256 * MIB)
+		return false;
+	size_t n = (size_t)(size - at);
+	auto_free uint8_t *have = xmalloc(n + 1);
 
 	if (readfs_pread(w->v->file.fd, have, n, at) != (ssize_t)n)
 		return false;
-	buf_init(&want, n + FRAME_MAX);
-	expected_bytes(w, n, &want);
-	ok = want.len >= n;
-	for (size_t i = 0; ok && i < n;) {
-		size_t page = MIN(n - i, (size_t)(PAGE - (at + i) % PAGE));
+	buf_init(&x.bytes, n + 4 * (size_t)FRAME_MAX);
+	expect_rest(w, at, index_at, &x);
+	blank_tails(&x, have, n);
+	bool ok = is_torn(&x, have, n, at);
 
-		ok = memcmp(have + i, buf_peek(&want).p + i, page) == 0 || is_zeros(have + i, page);
-		i += page;
-	}
-	buf_fini(&want);
+	buf_fini(&x.bytes);
 	return ok;
 }
 
@@ -254,20 +336,34 @@ static bool has_seal_leaf(const struct vsession *s, uint32_t part) {
 	return false;
 }
 
+/* Before a segment is used again one sync makes all files durable: a part whose seal leaf no longer
+ * stands in the journal is whole; any other may have lost what was written last. */
+static bool may_be_torn(const struct walk *w) {
+	const struct journal_index *j = &w->v->journal;
+
+	for (size_t i = 0; i < w->s->claim_count; i++) {
+		const struct claim *c = &w->s->claims[i];
+
+		if (c->type == TLOG_SEAL && c->part == w->part)
+			return j->seg_count != 0 && c->leaf >= j->first_leaf;
+	}
+	return true;
+}
+
 /* The part does not go on with a whole frame at `place`. */
-static void end_of_part(struct walk *w, int rc, const struct verify_place *place, bool in_tail) {
+static void end_of_part(struct walk *w, int rc, const struct verify_place *place, uint64_t index_at) {
 	bool in_journal = journal_index_find(&w->v->journal, w->s->sid, w->next) != NULL;
 
-	if (in_tail && !has_seal_leaf(w->s, w->part)) {
-		verify_finding(w->v, VERIFY_NOTE, place, "sealing of the part was cut off");
-		return;
-	}
-	if (!in_tail && in_journal && is_torn_append(w, place->offset)) {
-		verify_finding(w->v, VERIFY_NOTE, place, "an append was cut off; the journal has the frames");
+	if (may_be_torn(w) && is_torn_append(w, place->offset, index_at)) {
+		verify_finding(w->v, VERIFY_NOTE, place, "%s",
+			       in_journal ? "an append was cut off; the journal has the frames"
+					  : "the sealing of the part was cut off");
 		return;
 	}
 	if (rc == H_ETRUNC && !in_journal)
-		bad(w, VERIFY_TRUNCATED, w->next, place, "the file ends inside a frame");
+		bad(w, VERIFY_TRUNCATED, w->next, place, "%s",
+		    place->offset == w->v->file.size ? "the part ends without index and trailer"
+						     : "the file ends inside a frame");
 	else
 		bad(w, VERIFY_ALTERED, w->next, place, "no valid frame stands here");
 }
@@ -289,7 +385,8 @@ static bool part_step(struct walk *w, uint64_t *index_at) {
 	int rc = frame_file_next(&w->v->file, &f);
 
 	place.frame = w->next;
-	if (rc == 0 && in_tail && !w->is_sealed)
+	/* Without a trailer the end is one that a crash left, or a sealer never reached. */
+	if (rc == 0 && !w->is_sealed && (in_tail || !may_be_torn(w)))
 		rc = H_ETRUNC;
 	if (rc == 0)
 		return false;
@@ -298,7 +395,7 @@ static bool part_step(struct walk *w, uint64_t *index_at) {
 		return false;
 	}
 	if (rc < 0) {
-		end_of_part(w, rc, &place, in_tail);
+		end_of_part(w, rc, &place, *index_at);
 		return false;
 	}
 	if (f.head.kind == FRAME_INDEX && !in_tail && w->part_rows != 0) {
@@ -337,32 +434,12 @@ static int walk_part(struct walk *w, uint32_t part) {
 	return 0;
 }
 
-static void walk_parts(struct walk *w) {
-	for (uint32_t part = 0; part < w->s->part_files && !w->is_bad; part++) {
-		uint64_t end = w->v->file.size;
-		struct verify_place place = verify_at(w->file, end);
-
-		/* Only a part that was sealed is followed by another. */
-		if (part != 0 && !w->is_sealed) {
-			bad(w, VERIFY_ALTERED, w->next, &place, "the part has no trailer, and another follows");
-			return;
-		}
-		int rc = walk_part(w, part);
-
-		if (rc < 0) {
-			place = verify_at(w->file, 0);
-			bad(w, rc == H_ENOTFOUND ? VERIFY_TRUNCATED : VERIFY_ALTERED, w->next, &place,
-			    "part %u cannot be read: %s", part, h_err_text(rc));
-		}
-	}
-}
-
 /* --- the journal --- */
 
-static void walk_journal(struct walk *w) {
+/* Frames that only the journal has; with_part: as long as they belong to the part that was walked. */
+static void walk_journal(struct walk *w, bool with_part) {
 	const struct journal_index *j = &w->v->journal;
 	const struct journal_frame *at;
-	size_t n;
 
 	while (!w->is_bad && (at = journal_index_find(j, w->s->sid, w->next)) != NULL) {
 		char name[64];
@@ -376,16 +453,50 @@ static void walk_journal(struct walk *w) {
 			verify_finding(w->v, VERIFY_NOTE, &place, "the journal went on while we read");
 			return;
 		}
+		if (rc == 0 && with_part && f.head.part != w->part)
+			return;
 		if (rc < 0)
 			bad(w, VERIFY_ALTERED, w->next, &place, "the frame cannot be read again");
 		else
 			take_frame(w, &f, &place, false);
 	}
-	at = journal_index_session(j, w->s->sid, &n);
-	if (!w->is_bad && n != 0 && at[n - 1].frame_no >= w->next) {
+}
+
+static void walk_rest(struct walk *w) {
+	const struct journal_frame *first;
+	size_t n;
+
+	walk_journal(w, false);
+	first = journal_index_session(&w->v->journal, w->s->sid, &n);
+	if (!w->is_bad && n != 0 && first[n - 1].frame_no >= w->next) {
 		struct verify_place place = verify_at(w->file, w->v->file.size);
 
 		bad(w, VERIFY_TRUNCATED, w->next, &place, "the frame is missing, later ones are there");
+	}
+}
+
+/* --- parts in order --- */
+
+static void walk_parts(struct walk *w) {
+	for (uint32_t part = 0; part < w->s->part_files && !w->is_bad; part++) {
+		struct verify_place place = verify_at(w->file, w->v->file.size);
+
+		/* Only a part that was sealed is followed by another; its end may not have reached the disk. */
+		if (part != 0 && !w->is_sealed) {
+			if (!may_be_torn(w) || !has_seal_leaf(w->s, w->part))
+				bad(w, VERIFY_ALTERED, w->next, &place,
+				    "the part has no trailer, and another follows");
+			walk_journal(w, true);
+		}
+		if (w->is_bad)
+			return;
+		int rc = walk_part(w, part);
+
+		if (rc < 0) {
+			place = verify_at(w->file, 0);
+			bad(w, rc == H_ENOTFOUND ? VERIFY_TRUNCATED : VERIFY_ALTERED, w->next, &place,
+			    "part %u cannot be read: %s", part, h_err_text(rc));
+		}
 	}
 }
 
@@ -443,7 +554,7 @@ int verify_one(struct verifier *v, struct vsession *s) {
 	v->file.size = 0;
 	walk_parts(&w);
 	if (!w.is_bad)
-		walk_journal(&w);
+		walk_rest(&w);
 	check_missing(&w);
 	if (!w.is_bad)
 		check_close(&w);

@@ -654,6 +654,71 @@ TEST(a_cut_into_the_signed_log_is_tampering) {
 	remove_dir();
 }
 
+/* A sealed session whose seal leaf still stands in the journal: the part of ACTS. */
+static void just_sealed(off_t *ret_size) {
+	struct teststore *t;
+	struct stat st;
+
+	make_dir();
+	auto_free char *path = xasprintf("%s/record/%s", dir, ACTS);
+
+	t = ts_new(dir, 2);
+	ts_boot(t);
+	struct ts_session *x = ts_session(t, 1, "postgres");
+
+	ts_talk(x, "select 1", 200);
+	ts_close(x, true);
+	ts_flush(t);
+	ts_sign(t);
+	ts_free(&t);
+	CHECK(stat(path, &st) == 0);
+	*ret_size = st.st_size;
+}
+
+/* Power was lost before the part was synced: any end of it, any page may be missing. */
+TEST(a_torn_part_is_no_tampering) {
+	off_t size;
+
+	for (unsigned cut = 0; cut < 5000; cut += 61) {
+		just_sealed(&size);
+		auto_free char *path = xasprintf("%s/record/%s", dir, ACTS);
+
+		CHECK(truncate(path, MAX(size - (off_t)cut, 0)) == 0);
+		struct said s = verify();
+
+		if (!CHECK_EQ_I(s.report.result, VERIFY_OK) || !CHECK_EQ_U(s.report.sessions[VERIFY_COMPLETE], 1))
+			(void)verify_with(TS_VKEY, STR_NONE, true);
+		remove_dir();
+	}
+	for (off_t page = 0; page < size; page += 4096) {
+		uint8_t zeros[4096] = { 0 };
+
+		just_sealed(&size);
+		auto_fd int fd = open_file(ACTS);
+		size_t n = (size_t)MIN(size - page, (off_t)4096);
+
+		CHECK(pwrite(fd, zeros, n, page) == (ssize_t)n);
+		struct said s = verify();
+
+		CHECK_EQ_I(s.report.result, VERIFY_OK);
+		CHECK_EQ_U(s.notes, 1);
+		remove_dir();
+	}
+}
+
+/* But a changed byte is no torn page. */
+TEST(bytes_of_a_part_that_may_be_torn) {
+	struct flips f = { 0 };
+	off_t size;
+
+	just_sealed(&size);
+	flip_file(&f, ACTS, size, 3);
+	CHECK(f.done > 500);
+	CHECK_EQ_U(f.missed, 0);
+	CHECK_EQ_U(f.elsewhere, 0);
+	remove_dir();
+}
+
 /* An open session between a boot and the next needs no close, and what only the journal knows is
  * not yet in the log. */
 TEST(states_of_sessions) {
