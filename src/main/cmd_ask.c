@@ -9,6 +9,7 @@
 
 struct word_args {
 	struct common common;
+	bool takes_word;
 	const char *word;
 };
 
@@ -19,7 +20,7 @@ static error_t parse_word(int key, char *arg, struct argp_state *state) {
 		state->child_inputs[0] = &a->common;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (a->word != NULL || state->root_argp->args_doc == NULL)
+		if (a->word != NULL || !a->takes_word)
 			argp_error(state, "too many arguments");
 		a->word = arg;
 		return 0;
@@ -149,7 +150,7 @@ static void print_why(const json_t *doc) {
 }
 
 int cmd_why(int argc, char **argv) {
-	struct word_args a = { .word = NULL };
+	struct word_args a = { .takes_word = true };
 	cli_parse(&why_argp, argc, argv, &a);
 	if (a.word == NULL)
 		return cli_fail(&(struct err){
