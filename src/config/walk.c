@@ -212,8 +212,10 @@ static void labels_set(struct walk *w, const struct option *o, struct ynode *n) 
 			finding_error(w->f, &at,
 			              "a label has 1 to 63 of the characters a-z, 0-9 and -");
 		else if (text_ok(w, &value, e))
-			labels->v[labels->n++] = (struct config_pair){ .key = e->key,
-				                                       .value = e->value };
+			labels->v[labels->n++] = (struct config_pair){
+				.key = arena_str(w->c->arena, e->key),
+				.value = arena_str(w->c->arena, e->value)
+			};
 	}
 }
 

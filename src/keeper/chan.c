@@ -32,7 +32,7 @@ static void queued_free(struct chan *c, struct queued *q) {
 void chan_clear(struct chan *c) {
 	while (!list_empty(&c->queue))
 		queued_free(c, list_first(&c->queue, struct queued, link));
-	if (c->w.fd >= 0)
+	if (c->w.is_added)
 		loop_want(c->k->loop, &c->w, LOOP_IN);
 }
 
@@ -102,7 +102,7 @@ void chan_close(struct chan *c) {
 }
 
 static bool enqueue(struct chan *c, struct queued *head, struct str body) {
-	if (c->queued == CHAN_QUEUE_MAX)
+	if (c->queued == CHAN_QUEUE_MAX || !c->w.is_added)
 		return false;
 	struct queued *q = xcalloc(1, sizeof(*q) + body.n);
 
@@ -120,7 +120,8 @@ static bool enqueue(struct chan *c, struct queued *head, struct str body) {
 	}
 	list_push(&c->queue, &q->link);
 	c->queued++;
-	loop_want(c->k->loop, &c->w, LOOP_IN | LOOP_OUT);
+	if (c->w.is_added)
+		loop_want(c->k->loop, &c->w, LOOP_IN | LOOP_OUT);
 	return true;
 }
 

@@ -16,8 +16,19 @@
 #define DRAIN_SLACK_NS (5 * NS_PER_S)
 enum { START_ATTEMPTS = 5 };
 
-/* The order in which children end. */
-static const enum role stages[] = { ROLE_WORKER, ROLE_RECORDER, ROLE_KEEPER, ROLE_EGRESS };
+static const enum role children[] = { ROLE_KEEPER, ROLE_EGRESS, ROLE_WORKER, ROLE_RECORDER };
+
+/* How children end. */
+static const struct step {
+	enum role role;
+	bool is_told; /* SUP_DRAIN */
+	bool is_hung_up_on;
+} steps[] = {
+	{ ROLE_WORKER, true, true },   /* sessions end; their last events are in the rings */
+	{ ROLE_KEEPER, true, false },  /* last acts */
+	{ ROLE_RECORDER, true, true }, /* drains rings, writes the stop leaf, has it signed */
+	{ ROLE_KEEPER, false, true },  { ROLE_EGRESS, false, true },
+};
 
 /* Who has a channel to whom (ipc.h). WR has no messages, but both must know. */
 static const uint8_t peers[ROLE_COUNT] = {
@@ -147,8 +158,8 @@ void sup_serves(struct supervisor *s, enum role role, uint64_t now unused_arg) {
 	tell_peers(s, role, true);
 	if (s->phase > SUP_RUNNING || s->was_ready)
 		return;
-	for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
-		if (s->child[stages[i]].state != SUP_SERVES)
+	for (size_t i = 0; i < ARRAY_LEN(children); i++) {
+		if (s->child[children[i]].state != SUP_SERVES)
 			return;
 	}
 	s->phase = SUP_RUNNING;
@@ -165,10 +176,17 @@ void sup_stalled(struct supervisor *s, enum role role, uint64_t now) {
 
 /* --- ending --- */
 
-/* What must happen for the role whose turn it is; true when its turn is over. */
-static bool drain_stage(struct supervisor *s, enum role role, uint64_t now) {
-	struct sup_child *c = &s->child[role];
+static void tell(struct supervisor *s, enum role role, uint64_t now) {
 	uint64_t until = now + (role == ROLE_WORKER ? s->drain_ns : FINISH_NS);
+
+	s->child[role].state = SUP_DRAINS;
+	s->child[role].due_ns = until + DRAIN_SLACK_NS;
+	s->ops->drain(s->arg, role, until);
+}
+
+/* Does what the step needs next; true when it is over. */
+static bool step_is_over(struct supervisor *s, const struct step *step, uint64_t now) {
+	struct sup_child *c = &s->child[step->role];
 
 	switch (c->state) {
 	case SUP_ABSENT:
@@ -176,14 +194,20 @@ static bool drain_stage(struct supervisor *s, enum role role, uint64_t now) {
 	case SUP_WAITING:
 		c->state = SUP_ABSENT;
 		return true;
-	case SUP_STARTED:
-		hang_up(s, role, now);
-		return false;
+	case SUP_STARTED: /* not yet able to drain, and nothing to */
+		if (step->is_hung_up_on)
+			hang_up(s, step->role, now);
+		return !step->is_hung_up_on;
 	case SUP_SERVES:
-		c->state = SUP_DRAINS;
-		c->due_ns = until + DRAIN_SLACK_NS;
-		s->ops->drain(s->arg, role, until);
+		if (step->is_told)
+			tell(s, step->role, now);
+		else
+			hang_up(s, step->role, now);
 		return false;
+	case SUP_FINISHED:
+		if (step->is_hung_up_on)
+			hang_up(s, step->role, now);
+		return !step->is_hung_up_on;
 	case SUP_DRAINS:
 	case SUP_HUNG_UP:
 		return false;
@@ -192,17 +216,19 @@ static bool drain_stage(struct supervisor *s, enum role role, uint64_t now) {
 }
 
 static void advance_drain(struct supervisor *s, uint64_t now) {
-	while (s->phase == SUP_DRAINING && s->stage < ARRAY_LEN(stages) &&
-	       drain_stage(s, stages[s->stage], now))
+	while (s->phase == SUP_DRAINING && s->stage < ARRAY_LEN(steps) &&
+	       step_is_over(s, &steps[s->stage], now))
 		s->stage++;
-	if ((s->phase == SUP_DRAINING && s->stage == ARRAY_LEN(stages)) ||
+	if ((s->phase == SUP_DRAINING && s->stage == ARRAY_LEN(steps)) ||
 	    (s->phase == SUP_ENDING && !any_runs(s)))
 		s->phase = SUP_ENDED;
 }
 
 void sup_drained(struct supervisor *s, enum role role, uint64_t now) {
-	if (s->child[role].state == SUP_DRAINS)
-		hang_up(s, role, now);
+	if (s->child[role].state != SUP_DRAINS)
+		return;
+	s->child[role].state = SUP_FINISHED;
+	advance_drain(s, now);
 }
 
 void sup_term(struct supervisor *s, uint64_t now) {
@@ -221,7 +247,8 @@ void sup_term(struct supervisor *s, uint64_t now) {
 
 void sup_exited(struct supervisor *s, enum role role, bool by_signal, uint64_t now) {
 	struct sup_child *c = &s->child[role];
-	bool was_expected = c->state == SUP_HUNG_UP || c->state == SUP_DRAINS;
+	bool was_expected = c->state == SUP_HUNG_UP || c->state == SUP_DRAINS ||
+	                    c->state == SUP_FINISHED;
 
 	assert(sup_runs(s, role));
 	if (s->phase == SUP_RUNNING || (s->phase == SUP_STARTING && by_signal)) {
@@ -242,17 +269,20 @@ void sup_exited(struct supervisor *s, enum role role, bool by_signal, uint64_t n
 
 /* --- time --- */
 
+static bool has_due(const struct sup_child *c) {
+	return c->state == SUP_WAITING || c->state == SUP_DRAINS || c->state == SUP_HUNG_UP;
+}
+
 void sup_tick(struct supervisor *s, uint64_t now) {
 	for (int i = 0; i < ROLE_COUNT; i++) {
 		struct sup_child *c = &s->child[i];
-		if (c->state < SUP_WAITING || c->state == SUP_STARTED || c->state == SUP_SERVES ||
-		    c->due_ns > now)
+		if (!has_due(c) || c->due_ns > now)
 			continue;
 		if (c->state == SUP_WAITING) {
 			spawn(s, (enum role)i, now);
 		} else if (c->state == SUP_DRAINS) {
 			s->exit_status = 1;
-			hang_up(s, (enum role)i, now);
+			c->state = SUP_FINISHED;
 		} else {
 			c->due_ns = now + HANGUP_NS;
 			s->ops->kill(s->arg, (enum role)i);
@@ -266,9 +296,7 @@ uint64_t sup_next_ns(const struct supervisor *s) {
 
 	for (int i = 0; i < ROLE_COUNT; i++) {
 		const struct sup_child *c = &s->child[i];
-		bool is_due = c->state == SUP_WAITING || c->state == SUP_DRAINS ||
-		              c->state == SUP_HUNG_UP;
-		if (is_due && (next == 0 || c->due_ns < next))
+		if (has_due(c) && (next == 0 || c->due_ns < next))
 			next = c->due_ns;
 	}
 	return next;

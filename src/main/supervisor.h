@@ -8,8 +8,10 @@
  * A child that ends by itself before the first `ready` ends the start (its log says why: wrong
  * configuration, broken store); one that is killed, or ends later, is started again: at once, then
  * after 100 ms, doubling up to 5 s, and at once again after 10 s of service.
- * Drain: worker, then recorder, keeper, egress, one after the other: told (SUP_DRAIN), waited for
- * (SUP_DRAINED), hung up on, waited for again, killed.
+ * Drain, one step after the other: the worker is told (SUP_DRAIN), waited for (SUP_DRAINED), hung up
+ * on; the keeper is told, and gives its last acts to the recorder, which is told next and seals,
+ * while the keeper still signs; then recorder, keeper and egress are hung up on. Who does not follow
+ * in time is killed.
  */
 #ifndef MAIN_SUPERVISOR_H
 #define MAIN_SUPERVISOR_H
@@ -32,8 +34,9 @@ enum sup_state {
 	SUP_WAITING, /* to be started at due_ns */
 	SUP_STARTED, /* runs, has not said SUP_READY */
 	SUP_SERVES,
-	SUP_DRAINS, /* told to finish, until due_ns */
-	SUP_HUNG_UP /* channel closed, until due_ns */
+	SUP_DRAINS,   /* told to finish, until due_ns */
+	SUP_FINISHED, /* said SUP_DRAINED; others still need it */
+	SUP_HUNG_UP   /* channel closed, until due_ns */
 };
 
 struct sup_child {
@@ -54,7 +57,7 @@ struct supervisor {
 	bool has_config;
 	bool was_ready;    /* `ready` was said and no child went since */
 	int exit_status;   /* valid in SUP_ENDED */
-	unsigned stage;    /* SUP_DRAINING: which role's turn it is */
+	unsigned stage;    /* SUP_DRAINING: which step's turn it is */
 	uint64_t drain_ns; /* how long sessions may take */
 };
 
