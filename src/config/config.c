@@ -18,12 +18,11 @@ enum { ARENA_MAX = 64 * 1024 * 1024 };
 
 struct config *config_parse(struct str text, struct str file, struct str dir, struct findings *f) {
 	struct config *c = xcalloc(1, sizeof(*c));
-	struct arena *scratch = arena_new(ARENA_MAX);
 
 	c->arena = arena_new(ARENA_MAX);
 	c->file = arena_str(c->arena, file);
 	c->dir = arena_str(c->arena, dir);
-	struct ydoc *docs = yaml_load(scratch, text, file, f);
+	struct ydoc *docs = yaml_load(c->arena, text, c->file, f);
 
 	if (docs == NULL && f->errors == 0) {
 		struct place at = { .file = file };
@@ -36,7 +35,6 @@ struct config *config_parse(struct str text, struct str file, struct str dir, st
 		/* The embedded issuer serves when the configuration names none. */
 		c->gateway.identity_local = true;
 	}
-	arena_free(&scratch);
 	if (f->errors != 0)
 		config_free(&c);
 	return c;

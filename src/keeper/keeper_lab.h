@@ -1,0 +1,57 @@
+/*
+ * keeper_lab.h: a keeper in a child process, with a test that plays supervisor, worker, recorder and
+ * egress over real channels. The recorder's acts are answered while the test waits for anything else.
+ */
+#ifndef KEEPER_KEEPER_LAB_H
+#define KEEPER_KEEPER_LAB_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "ipc/ipc.h"
+
+#define LAB_PASSWORD "pw-9f2c-never-shown"
+
+struct lab {
+	char dir[64];
+	int sup, worker, recorder, egress; /* our ends */
+	int keeper_ends[ROLE_COUNT];       /* the keeper's, kept for its next life */
+	int control;                       /* listening */
+	pid_t pid;
+	struct buf acts;  /* all act documents, a line each */
+	bool mute;        /* acts are not answered */
+	uint64_t open_id; /* the newest OPEN */
+	uint8_t open_sid[16];
+	struct buf open_json;
+	uint8_t *packet;
+};
+
+/* Writes the configuration (NULL: the usual one), starts the keeper, answers SUP_CONFIG with
+ * store_code; when that is 0, waits until it is ready. */
+bool lab_start(struct lab *l, const char *config, int store_code);
+/* Another life of the keeper on the same channels and store. */
+bool lab_restart(struct lab *l);
+/* Hangs up, waits for the keeper; its exit status. */
+int lab_stop(struct lab *l);
+void lab_fini(struct lab *l);
+void lab_config(struct lab *l, const char *text);
+
+/* The next message on one of our ends; checks its type. The body lives until the next call. */
+bool lab_get(struct lab *l, int fd, unsigned type, struct ipc_msg *m);
+/* Nothing arrives there within 100 ms. */
+bool lab_quiet(struct lab *l, int fd);
+void lab_put(struct lab *l, int fd, unsigned type, uint64_t id, const struct buf *b);
+void lab_put_fd(struct lab *l, int fd, unsigned type, uint64_t id, const struct buf *b, int pass);
+/* Waits until OPEN comes; answers OPENED with code unless it is positive. */
+bool lab_open(struct lab *l, int code);
+/* Serves the recorder's channel for a moment. */
+void lab_pump(struct lab *l, int ms);
+/* Asks over control.sock; all answers, a line each, in out. */
+int lab_ask(struct lab *l, const char *json, struct buf *out);
+/* A text member of a JSON answer. */
+bool lab_member(const struct buf *json, const char *name, char *out, size_t cap);
+/* Is the text anywhere in the log, the acts, or a file of the store (but for "except")? */
+bool lab_leaks(struct lab *l, const char *text, const char *except);
+bool lab_logged(struct lab *l, const char *text);
+
+#endif

@@ -1,0 +1,757 @@
+/*
+ * keeper_test.c: the keeper among its peers: admission from end to end, every way in which it fails on
+ * the way, login, cancel, tokens, checkpoints, reload, restart, drain; and that no secret gets out.
+ */
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/test.h"
+#include "config/snapshot.h"
+#include "keeper/keeper_lab.h"
+#include "keeper/keeper_priv.h"
+#include "record/tlog.h"
+
+static const char issue[] =
+	"{\"cmd\":\"token.issue\",\"subject\":\"ci\",\"kind\":\"agent\","
+	"\"groups\":[\"agents\"],\"on_behalf_of\":\"ann@example.com\","
+	"\"run\":\"r-1\",\"context\":{\"task\":\"T-1\"},\"ttl_ns\":3600000000000}";
+
+static bool has(const struct buf *b, const char *text) {
+	return memmem(buf_peek(b).p, b->len, text, strlen(text)) != NULL;
+}
+
+static bool token_get(struct lab *l, const char *ask, char token[128], char id[64]) {
+	struct buf out;
+
+	buf_init(&out, MIB);
+	bool ok = CHECK_EQ_I(lab_ask(l, ask, &out), 0) && lab_member(&out, "token", token, 128) &&
+	          lab_member(&out, "id", id, 64);
+
+	buf_fini(&out);
+	return ok;
+}
+
+struct asking {
+	const char *connection, *role, *database, *token, *address;
+	uint32_t slot;
+};
+
+static void admit(struct lab *l, uint64_t id, const struct asking *a) {
+	struct admit_msg m = {
+		.slot = a->slot,
+		.generation = 7,
+		.protocol = STR("postgres"),
+		.admit = { .connection = str_of(a->connection != NULL ? a->connection : "shop"),
+		           .role = str_of(a->role),
+		           .database = str_of(a->database),
+		           .proof = str_of(a->token),
+		           .client_app = STR("psql") },
+		.client_address = str_of(a->address != NULL ? a->address : "10.1.2.3:55"),
+		.client_tls = STR("TLSv1.3 X"),
+	};
+	struct buf b;
+
+	buf_init(&b, IPC_MAX);
+	admit_put(&b, &m);
+	lab_put(l, l->worker, IPC_ADMIT, id, &b);
+	buf_fini(&b);
+}
+
+static bool refused(struct lab *l, uint64_t id, int code, char ref[16]) {
+	struct ipc_msg m;
+
+	if (!lab_get(l, l->worker, IPC_REFUSE, &m))
+		return false;
+	struct rd r = rd_of(m.body);
+	bool ok = CHECK_EQ_U(m.id, id) && CHECK_EQ_I((int)rd_u32(&r), code);
+	struct str text = rd_vstr(&r);
+
+	ok = ok && CHECK_EQ_I(rd_done(&r), 0) &&
+	     CHECK(str_starts(text, STR("not admitted (ref "))) && CHECK_EQ_U(text.n, 18 + 9 + 1);
+	if (ok && ref != NULL)
+		(void)snprintf(ref, 16, "%.9s", text.p + 18);
+	return ok;
+}
+
+static void connected(struct lab *l, uint64_t id, int code, int fd) {
+	struct buf b;
+
+	buf_init(&b, 4096);
+	w_u32(&b, (uint32_t)code);
+	w_vstr(&b, STR("connection refused"));
+	w_vstr(&b, STR("127.0.0.1:5432"));
+	lab_put_fd(l, l->egress, IPC_CONNECTED, id, &b, fd);
+	buf_fini(&b);
+}
+
+/* ADMIT to GRANT. */
+static bool granted(struct lab *l, uint64_t id, const struct asking *a, struct grant_msg *ret) {
+	struct ipc_msg m;
+	auto_fd int socket_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	admit(l, id, a);
+	if (!lab_open(l, 0) || !lab_get(l, l->egress, IPC_CONNECT, &m))
+		return false;
+	connected(l, m.id, 0, socket_fd);
+	if (!lab_get(l, l->worker, IPC_GRANT, &m))
+		return false;
+	bool ok = CHECK_EQ_U(m.id, id) && CHECK_EQ_U(m.fd_count, 1) &&
+	          CHECK_EQ_I(grant_get(ret, m.body), 0);
+
+	ipc_msg_close(&m);
+	return ok;
+}
+
+static void gone(struct lab *l, uint64_t grant) {
+	struct buf b;
+
+	buf_init(&b, 16);
+	w_u64(&b, grant);
+	lab_put(l, l->worker, IPC_SESSION_GONE, 0, &b);
+	buf_fini(&b);
+}
+
+static bool file_mode_is(struct lab *l, const char *name, unsigned mode) {
+	auto_free char *path = xasprintf("%s/store/%s", l->dir, name);
+	struct stat st;
+
+	return stat(path, &st) == 0 && (st.st_mode & 0777) == mode;
+}
+
+TEST(keeper_starts) {
+	struct lab l;
+	struct ipc_msg m;
+	struct snapshot s;
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m) && m.fd_count == 1);
+	CHECK_EQ_I(snapshot_load(&s, m.fds[0]), 0);
+	ipc_msg_close(&m);
+	CHECK_EQ_U(s.listener_count, 1);
+	CHECK(s.listeners[0].has_tls);
+	const struct snapshot_target *t = snapshot_target_find(&s, STR("shop"));
+
+	REQUIRE(t != NULL);
+	CHECK_EQ_STR(t->server_name, STR("127.0.0.1"));
+	CHECK_EQ_U(t->tls, TLS_VERIFY_FULL);
+	snapshot_free(&s);
+	lab_pump(&l, 100);
+	CHECK(has(&l.acts, "\"act\":\"gateway.started\""));
+	CHECK(file_mode_is(&l, "keeper/state.db", 0600) &&
+	      file_mode_is(&l, "keeper/log.key", 0600) && file_mode_is(&l, "keeper/ca.key", 0600) &&
+	      file_mode_is(&l, "keeper/leaf.key", 0600) && file_mode_is(&l, "ca.pem", 0644));
+	CHECK(lab_logged(&l, "keeper.ca.made"));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	CHECK(!lab_leaks(&l, LAB_PASSWORD, NULL));
+	lab_fini(&l);
+}
+
+TEST(keeper_store_refused) {
+	struct lab l;
+
+	REQUIRE(lab_start(&l, NULL, H_EBUSY));
+	CHECK_EQ_I(lab_stop(&l), 1);
+	CHECK(lab_logged(&l, "the store is locked"));
+	lab_fini(&l);
+}
+
+TEST(keeper_grants) {
+	struct lab l;
+	struct grant_msg g;
+	char token[128], id[64];
+	struct buf out;
+
+	buf_init(&out, MIB);
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	CHECK(has(&l.acts, "\"act\":\"token.issued\"") && has(&l.acts, "local:ci"));
+	REQUIRE(granted(&l, 41, &(struct asking){ .token = token, .slot = 3 }, &g));
+	CHECK_EQ_STR(g.g.upstream_user, STR("app"));
+	CHECK_EQ_STR(g.g.database, STR("shop"));
+	CHECK_EQ_STR(g.connection, STR("shop"));
+	CHECK_EQ_U(g.g.hygiene, HYGIENE_OPEN);
+	CHECK_EQ_U(g.g.session_max_ns, 7200 * NS_PER_S);
+	CHECK_EQ_U(g.g.tls, TLS_VERIFY_FULL);
+	CHECK(memcmp(g.g.sid, l.open_sid, 16) == 0);
+	CHECK(has(&l.open_json, "\"subject\":\"local:ci\"") &&
+	      has(&l.open_json,
+	          "\"on_behalf_of\":\"ann@example.com\",\"on_behalf_of_verified\":true") &&
+	      has(&l.open_json, "\"context\":{\"task\":\"T-1\"},\"context_verified\":false") &&
+	      has(&l.open_json, "\"labels\":{\"env\":\"prod\"}") && has(&l.open_json, id));
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
+	CHECK(has(&out, "\"subject\":\"local:ci\"") && has(&out, g.g.short_id));
+	gone(&l, g.grant);
+	(void)lab_quiet(&l, l.worker);
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
+	CHECK(has(&out, "\"items\":[]"));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	CHECK(!lab_leaks(&l, token, NULL));
+	CHECK(!lab_leaks(&l, LAB_PASSWORD, NULL));
+	buf_fini(&out);
+	lab_fini(&l);
+}
+
+TEST(keeper_refuses_and_why) {
+	struct lab l;
+	char token[128], id[64], ref[16], again[16];
+	struct buf out;
+	auto_free char *why = NULL;
+
+	buf_init(&out, MIB);
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	admit(&l, 1, &(struct asking){ .token = "hunter2" });
+	REQUIRE(refused(&l, 1, H_EREFUSED, ref));
+	admit(&l, 2, &(struct asking){ .token = "hunter3" });
+	REQUIRE(refused(&l, 2, H_EREFUSED, again));
+	CHECK_EQ_STR(str_of(ref), str_of(again));
+	why = xasprintf("{\"cmd\":\"why\",\"ref\":\"%s\"}", ref);
+	CHECK_EQ_I(lab_ask(&l, why, &out), 0);
+	CHECK(has(&out, "\"reason\":\"malformed-proof\"") && has(&out, "\"count\":2") &&
+	      has(&out, "10.1.2.0/24") && has(&out, "\"advice\":\""));
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"why\",\"ref\":\"nope-nope\"}", &out), 0);
+	CHECK(has(&out, "\"code\":\"ENOTFOUND\""));
+	admit(&l, 3, &(struct asking){ .token = token, .connection = "nope" });
+	REQUIRE(refused(&l, 3, H_EREFUSED, again));
+	CHECK(strcmp(ref, again) != 0);
+	CHECK(has(&l.acts, "\"act\":\"session.refused\"") && has(&l.acts, "no-such-connection"));
+	/* Eight wrong proofs a minute and source: the limit of this configuration. */
+	for (uint64_t i = 10; i < 16; i++) {
+		admit(&l, i, &(struct asking){ .token = "x" });
+		REQUIRE(refused(&l, i, H_EREFUSED, again));
+	}
+	admit(&l, 20, &(struct asking){ .token = token });
+	REQUIRE(refused(&l, 20, H_EREFUSED, again));
+	CHECK(has(&l.acts, "too-many-failures"));
+	/* Another network is not concerned. */
+	admit(&l, 21, &(struct asking){ .token = token, .address = "10.9.9.9:1" });
+	REQUIRE(lab_open(&l, 0));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	CHECK(!lab_leaks(&l, "hunter", NULL));
+	buf_fini(&out);
+	lab_fini(&l);
+}
+
+TEST(keeper_revoked) {
+	struct lab l;
+	char token[128], id[64];
+	struct buf out;
+
+	buf_init(&out, MIB);
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"token.ls\"}", &out), 0);
+	CHECK(has(&out, id) && has(&out, "\"revoked_wall_ns\":0"));
+	auto_free char *revoke = xasprintf("{\"cmd\":\"token.revoke\",\"id\":\"%s\"}", id);
+
+	CHECK_EQ_I(lab_ask(&l, revoke, &out), 0);
+	CHECK(has(&out, "\"ok\":true") && has(&l.acts, "\"act\":\"token.revoked\""));
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"token.revoke\",\"id\":\"none\"}", &out), 0);
+	CHECK(has(&out, "ENOTFOUND"));
+	admit(&l, 1, &(struct asking){ .token = token });
+	CHECK(refused(&l, 1, H_EREFUSED, NULL));
+	CHECK(has(&l.acts, "revoked-token"));
+	buf_fini(&out);
+	lab_fini(&l);
+}
+
+static void peer(struct lab *l, enum role role, uint8_t is_up) {
+	struct buf b;
+
+	buf_init(&b, 16);
+	w_u8(&b, (uint8_t)role);
+	w_u8(&b, is_up);
+	lab_put(l, l->sup, IPC_SUP_PEER, 0, &b);
+	buf_fini(&b);
+}
+
+TEST(keeper_failures_on_the_way) {
+	struct lab l;
+	struct ipc_msg m;
+	char token[128], id[64];
+	const struct asking good = { .token = token };
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	/* The recorder cannot open; the store is full. */
+	admit(&l, 1, &good);
+	REQUIRE(lab_open(&l, H_EIO) && refused(&l, 1, H_ERECORDER, NULL));
+	admit(&l, 2, &good);
+	REQUIRE(lab_open(&l, H_ENOSPACE) && refused(&l, 2, H_ENOSPACE, NULL));
+	/* The target cannot be reached: what was opened is abandoned. */
+	admit(&l, 3, &good);
+	REQUIRE(lab_open(&l, 0) && lab_get(&l, l.egress, IPC_CONNECT, &m));
+	connected(&l, m.id, H_ECONNECT, -1);
+	REQUIRE(lab_get(&l, l.recorder, IPC_ABANDON, &m));
+	CHECK(m.body.n > 16 && memcmp(m.body.p, l.open_sid, 16) == 0);
+	REQUIRE(refused(&l, 3, H_ECONNECT, NULL));
+	/* Egress dies meanwhile, and is away. */
+	admit(&l, 4, &good);
+	REQUIRE(lab_open(&l, 0) && lab_get(&l, l.egress, IPC_CONNECT, &m));
+	uint64_t late = m.id;
+
+	peer(&l, ROLE_EGRESS, 0);
+	REQUIRE(lab_get(&l, l.recorder, IPC_ABANDON, &m) && refused(&l, 4, H_ECONNECT, NULL));
+	connected(&l, late, 0, l.egress); /* nobody waits any more: closed */
+	admit(&l, 5, &good);
+	REQUIRE(lab_open(&l, 0) && lab_get(&l, l.recorder, IPC_ABANDON, &m));
+	REQUIRE(refused(&l, 5, H_ECONNECT, NULL));
+	peer(&l, ROLE_EGRESS, 1);
+	/* The recorder dies with an OPEN under way; its late answer is nobody's. */
+	admit(&l, 6, &good);
+	REQUIRE(lab_open(&l, 1));
+	peer(&l, ROLE_RECORDER, 0);
+	REQUIRE(refused(&l, 6, H_ERECORDER, NULL));
+	admit(&l, 7, &good);
+	REQUIRE(refused(&l, 7, H_ERECORDER, NULL));
+	peer(&l, ROLE_RECORDER, 1);
+	struct grant_msg g;
+
+	CHECK(granted(&l, 8, &good, &g));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	lab_fini(&l);
+}
+
+TEST(keeper_worker_dies) {
+	struct lab l;
+	struct ipc_msg m;
+	struct grant_msg g;
+	char token[128], id[64];
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(granted(&l, 1, &(struct asking){ .token = token }, &g));
+	admit(&l, 2, &(struct asking){ .token = token });
+	REQUIRE(lab_open(&l, 1));
+	uint64_t open_id = l.open_id;
+
+	peer(&l, ROLE_WORKER, 0);
+	peer(&l, ROLE_WORKER, 1);
+	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m)); /* its first */
+	ipc_msg_close(&m);
+	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m)); /* the new worker's */
+	ipc_msg_close(&m);
+	/* Opened for a worker that is no more: abandoned. */
+	struct buf b;
+
+	buf_init(&b, 16);
+	w_u32(&b, 0);
+	lab_put(&l, l.recorder, IPC_OPENED, open_id, &b);
+	buf_fini(&b);
+	REQUIRE(lab_get(&l, l.recorder, IPC_ABANDON, &m));
+	/* All its sessions are free again: four per identity. */
+	for (uint64_t i = 10; i < 14; i++)
+		REQUIRE(granted(&l, i, &(struct asking){ .token = token }, &g));
+	admit(&l, 14, &(struct asking){ .token = token });
+	CHECK(refused(&l, 14, H_EREFUSED, NULL));
+	CHECK(has(&l.acts, "identity-session-limit"));
+	lab_fini(&l);
+}
+
+static int login(struct lab *l, uint64_t grant, struct str server, struct buf *out,
+                 bool *ret_done) {
+	struct ipc_msg m;
+	struct buf b;
+
+	buf_init(&b, 4096);
+	w_u64(&b, grant);
+	w_vstr(&b, server);
+	w_vstr(&b, STR_NONE);
+	lab_put(l, l->worker, IPC_LOGIN_STEP, 99, &b);
+	buf_fini(&b);
+	if (!lab_get(l, l->worker, IPC_LOGIN_REPLY, &m))
+		return H_EBUG;
+	struct rd r = rd_of(m.body);
+
+	CHECK_EQ_U(rd_u64(&r), grant);
+	int code = (int)rd_u32(&r);
+
+	*ret_done = rd_u8(&r) != 0;
+	buf_clear(out);
+	w_bytes(out, rd_vstr(&r));
+	struct str text = rd_vstr(&r);
+
+	CHECK(code == 0 || text.n != 0);
+	CHECK_EQ_I(rd_done(&r), 0);
+	return code;
+}
+
+TEST(keeper_logs_in) {
+	struct lab l;
+	struct grant_msg g;
+	char token[128], id[64], inner[33], outer[33];
+	struct buf out;
+	bool done;
+
+	buf_init(&out, 4096);
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(granted(&l, 1, &(struct asking){ .token = token }, &g));
+	md5_hex(inner, (struct str[]){ STR(LAB_PASSWORD), STR("app") }, 2);
+	md5_hex(outer, (struct str[]){ str_of(inner), STR("salt") }, 2);
+	CHECK_EQ_I(login(&l, g.grant, str_mem("\0\0\0\5salt", 8), &out, &done), 0);
+	CHECK(out.len == 36 && memcmp(buf_peek(&out).p + 3, outer, 32) == 0 && !done);
+	CHECK_EQ_I(login(&l, g.grant, str_mem("\0\0\0\0", 4), &out, &done), 0);
+	CHECK(done);
+	/* One exchange per grant. */
+	CHECK_EQ_I(login(&l, g.grant, str_mem("\0\0\0\5salt", 8), &out, &done), H_ELOGIN);
+	CHECK_EQ_I(login(&l, 12345, str_mem("\0\0\0\0", 4), &out, &done), H_EKEEPER);
+	REQUIRE(granted(&l, 2, &(struct asking){ .token = token }, &g));
+	CHECK_EQ_I(login(&l, g.grant, str_mem("\0\0\0\3", 4), &out, &done), H_ELOGIN);
+	CHECK(lab_logged(&l, "keeper.login.failed"));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	CHECK(!lab_leaks(&l, LAB_PASSWORD, NULL));
+	buf_fini(&out);
+	lab_fini(&l);
+}
+
+static void cancel(struct lab *l, const uint8_t key[4]) {
+	struct buf b;
+
+	buf_init(&b, 256);
+	w_u32(&b, 777);
+	w_bytes(&b, str_mem(key, 4));
+	w_vstr(&b, STR("10.1.2.3:9"));
+	lab_put(l, l->worker, IPC_CANCEL, 0, &b);
+	buf_fini(&b);
+}
+
+TEST(keeper_cancels_and_dials) {
+	struct lab l;
+	struct ipc_msg m;
+	struct grant_msg g;
+	char token[128], id[64];
+	struct buf b;
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(granted(&l, 55, &(struct asking){ .token = token, .slot = 9 }, &g));
+	cancel(&l, g.g.cancel_key);
+	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
+	struct rd r = rd_of(m.body);
+
+	CHECK_EQ_U(m.id, 55);
+	CHECK_EQ_U(rd_u32(&r), 9);
+	CHECK_EQ_U(rd_u32(&r), 7);
+	CHECK_EQ_U(rd_u32(&r), 777);
+	CHECK_EQ_I(rd_done(&r), 0);
+	uint8_t wrong[4] = { (uint8_t)~g.g.cancel_key[0], 1, 2, 3 };
+
+	cancel(&l, wrong);
+	CHECK(lab_quiet(&l, l.worker));
+	CHECK(has(&l.acts, "\"act\":\"cancel.missed\""));
+	buf_init(&b, 16);
+	w_u64(&b, g.grant);
+	lab_put(&l, l.worker, IPC_DIAL, 56, &b);
+	buf_fini(&b);
+	REQUIRE(lab_get(&l, l.egress, IPC_CONNECT, &m));
+	connected(&l, m.id, 0, l.sup);
+	REQUIRE(lab_get(&l, l.worker, IPC_DIALED, &m));
+	CHECK(m.id == 56 && m.fd_count == 1);
+	ipc_msg_close(&m);
+	gone(&l, g.grant);
+	cancel(&l, g.g.cancel_key);
+	CHECK(lab_quiet(&l, l.worker)); /* never late: the session is gone */
+	lab_fini(&l);
+}
+
+/* ---- checkpoints ---- */
+
+static int node_of(void *arg, unsigned level, uint64_t index, uint8_t out[SHA256_SIZE]) {
+	const uint8_t(*leaves)[SHA256_SIZE] = arg;
+
+	if (level == 0) {
+		memcpy(out, leaves[index], SHA256_SIZE);
+		return 0;
+	}
+	struct tree t;
+
+	tree_init(&t);
+	for (uint64_t i = index << level; i < (index + 1) << level; i++)
+		tree_add(&t, leaves[i]);
+	tree_root(&t, out);
+	return 0;
+}
+
+static int sign(struct lab *l, uint64_t old, uint64_t size, const uint8_t leaves[][SHA256_SIZE],
+                struct buf *note) {
+	struct tree_proof proof = { 0 };
+	uint8_t root[SHA256_SIZE];
+	struct ipc_msg m;
+	struct buf b;
+
+	CHECK_EQ_I(tree_root_at(node_of, (void *)(uintptr_t)leaves, size, root), 0);
+	CHECK_EQ_I(tree_prove_consistency(node_of, (void *)(uintptr_t)leaves, old, size, &proof),
+	           0);
+	buf_init(&b, 65536);
+	w_u64(&b, size);
+	w_bytes(&b, str_mem(root, SHA256_SIZE));
+	w_u64(&b, old);
+	w_u16(&b, (uint16_t)proof.count);
+	for (size_t i = 0; i < proof.count; i++)
+		w_bytes(&b, str_mem(proof.hash[i], SHA256_SIZE));
+	lab_put(l, l->recorder, IPC_SIGN, 5, &b);
+	buf_fini(&b);
+	if (!lab_get(l, l->recorder, IPC_SIGNED, &m))
+		return H_EBUG;
+	struct rd r = rd_of(m.body);
+	int code = (int)rd_u32(&r);
+
+	buf_clear(note);
+	w_bytes(note, rd_vstr(&r));
+	return code;
+}
+
+static void check_note(struct lab *l, const struct buf *note, uint64_t size) {
+	struct ipc_msg m;
+	struct tlog_vkey vkey;
+	struct tlog_checkpoint c;
+
+	lab_put(l, l->recorder, IPC_LAST_SIGNED, 6, NULL);
+	if (!lab_get(l, l->recorder, IPC_LAST_SIGNED_IS, &m))
+		return;
+	struct rd r = rd_of(m.body);
+
+	CHECK_EQ_U(rd_u64(&r), size);
+	(void)rd_bytes(&r, SHA256_SIZE);
+	CHECK(str_starts(rd_vstr(&r), STR("hansard/")));
+	CHECK_EQ_I(tlog_vkey_parse(&vkey, rd_vstr(&r)), 0);
+	CHECK_EQ_U(rd_bytes(&r, 16).n, 16);
+	CHECK_EQ_I(rd_done(&r), 0);
+	CHECK_EQ_I(tlog_checkpoint_open(&c, buf_peek(note), &vkey), 0);
+	CHECK_EQ_U(c.size, size);
+}
+
+TEST(keeper_signs_only_what_continues) {
+	uint8_t a[12][SHA256_SIZE], other[12][SHA256_SIZE];
+	struct lab l;
+	struct buf note;
+
+	buf_init(&note, 65536);
+	for (size_t i = 0; i < 12; i++) {
+		tree_leaf(a[i], str_mem(&i, 1));
+		memcpy(other[i], a[i], SHA256_SIZE);
+	}
+	other[2][0] ^= 1;
+	REQUIRE(lab_start(&l, NULL, 0));
+	CHECK_EQ_I(sign(&l, 0, 5, a, &note), 0);
+	check_note(&l, &note, 5);
+	CHECK_EQ_I(sign(&l, 0, 5, a, &note), 0); /* the same again */
+	CHECK_EQ_I(sign(&l, 5, 11, other, &note), H_ETAMPERED);
+	CHECK_EQ_I(sign(&l, 0, 5, other, &note), H_ETAMPERED);
+	CHECK_EQ_I(sign(&l, 3, 4, a, &note), H_ETAMPERED); /* smaller: rolled back */
+	CHECK_EQ_I(sign(&l, 4, 11, a, &note), H_EBUSY);    /* proof from elsewhere: ask for ours */
+	CHECK_EQ_U(note.len, 0);
+	CHECK_EQ_I(sign(&l, 5, 11, a, &note), 0);
+	check_note(&l, &note, 11);
+	CHECK(lab_logged(&l, "keeper.log.inconsistent"));
+	REQUIRE(lab_restart(&l));
+	CHECK_EQ_I(sign(&l, 5, 12, a, &note), H_EBUSY);
+	CHECK_EQ_I(sign(&l, 11, 12, other, &note), H_ETAMPERED);
+	CHECK_EQ_I(sign(&l, 11, 12, a, &note), 0);
+	check_note(&l, &note, 12);
+	buf_fini(&note);
+	lab_fini(&l);
+}
+
+/* ---- reload, restart, drain ---- */
+
+static int reload(struct lab *l, bool is_good, int store_code) {
+	struct ipc_msg m;
+	struct buf b;
+
+	lab_put(l, l->sup, IPC_SUP_RELOAD, 0, NULL);
+	if (is_good) {
+		if (!lab_get(l, l->sup, IPC_SUP_CONFIG, &m))
+			return H_EBUG;
+		buf_init(&b, 256);
+		w_u32(&b, (uint32_t)store_code);
+		w_vstr(&b, STR("address in use"));
+		lab_put(l, l->sup, IPC_SUP_STORE, 0, &b);
+		buf_fini(&b);
+	}
+	if (!lab_get(l, l->sup, IPC_SUP_RELOADED, &m))
+		return H_EBUG;
+	struct rd r = rd_of(m.body);
+
+	return (int)rd_u32(&r);
+}
+
+static const char second[] =
+	"apiVersion: hansard/v1\nkind: Gateway\nspec:\n  store: { path: store }\n"
+	"  listen: { postgres: \"127.0.0.1:15998\" }\n---\n"
+	"apiVersion: hansard/v1\nkind: Connection\nmetadata: { name: other }\n"
+	"spec:\n  protocol: postgres\n  address: 127.0.0.1:5432\n"
+	"  databases: { default: d }\n"
+	"  roles: { default: { user: app, auth: trust } }\n"
+	"  access: [ { groups: [agents], roles: [default] } ]\n";
+
+TEST(keeper_reloads_whole_or_nothing) {
+	struct lab l;
+	struct grant_msg g;
+	struct ipc_msg m;
+	char token[128], id[64];
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m));
+	ipc_msg_close(&m);
+	lab_config(&l, "apiVersion: hansard/v1\nkind: Gatway\n");
+	CHECK_EQ_I(reload(&l, false, 0), H_ECONFIG);
+	lab_config(&l, second);
+	CHECK_EQ_I(reload(&l, true, H_EBUSY), H_ECONFIG); /* the supervisor cannot bind */
+	CHECK(lab_quiet(&l, l.worker));
+	REQUIRE(granted(&l, 1, &(struct asking){ .token = token }, &g)); /* the old one serves */
+	CHECK(has(&l.acts, "\"act\":\"config.refused\"") && has(&l.acts, "did you mean") &&
+	      has(&l.acts, "address in use"));
+	CHECK_EQ_I(reload(&l, true, 0), 0);
+	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m));
+	ipc_msg_close(&m);
+	CHECK(has(&l.acts, "\"act\":\"config.applied\""));
+	admit(&l, 2, &(struct asking){ .token = token });
+	CHECK(refused(&l, 2, H_EREFUSED, NULL)); /* shop is no more */
+	REQUIRE(granted(&l, 3, &(struct asking){ .token = token, .connection = "other" }, &g));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	lab_fini(&l);
+}
+
+TEST(keeper_restarts) {
+	struct lab l;
+	struct grant_msg g;
+	struct ipc_msg m;
+	char token[128], id[64];
+	struct buf b, out;
+
+	buf_init(&out, MIB);
+	buf_init(&b, 4096);
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(granted(&l, (uint64_t)7 << 32 | 9, &(struct asking){ .token = token, .slot = 9 },
+	                &g));
+	uint64_t grant = g.grant;
+	uint8_t key[4];
+
+	memcpy(key, g.g.cancel_key, 4);
+	REQUIRE(lab_restart(&l));
+	w_u32(&b, 2);
+	w_u64(&b, grant);
+	w_u32(&b, 9);
+	w_u32(&b, 7);
+	w_bytes(&b, str_mem(key, 4));
+	w_vstr(&b, STR("shop"));
+	w_vstr(&b, STR("default"));
+	w_u64(&b, 4711); /* one that state.db does not know */
+	w_u32(&b, 10);
+	w_u32(&b, 1);
+	w_bytes(&b, STR("\x01\x02\x03\x04"));
+	w_vstr(&b, STR("shop"));
+	w_vstr(&b, STR("t"));
+	lab_put(&l, l.worker, IPC_GRANTS, 0, &b);
+	cancel(&l, key);
+	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
+	CHECK_EQ_U(m.id, (uint64_t)7 << 32 | 9);
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
+	CHECK(has(&out, "local:ci") && has(&out, "ann@example.com") && has(&out, "\"unknown\""));
+	/* The token is still good; its sessions still count: one restored and three more. */
+	for (uint64_t i = 1; i < 4; i++)
+		REQUIRE(granted(&l, i, &(struct asking){ .token = token }, &g));
+	admit(&l, 5, &(struct asking){ .token = token });
+	CHECK(refused(&l, 5, H_EREFUSED, NULL));
+	CHECK(has(&l.acts, "\"act\":\"keeper.restarted\""));
+	buf_fini(&b);
+	buf_fini(&out);
+	lab_fini(&l);
+}
+
+TEST(keeper_drains) {
+	struct lab l;
+	struct ipc_msg m;
+	char token[128], id[64];
+	struct buf b;
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(token_get(&l, issue, token, id));
+	buf_init(&b, 16);
+	w_u64(&b, 0);
+	lab_put(&l, l.sup, IPC_SUP_DRAIN, 0, &b);
+	buf_fini(&b);
+	REQUIRE(lab_get(&l, l.sup, IPC_SUP_DRAINED, &m));
+	CHECK(has(&l.acts, "\"act\":\"gateway.stopped\""));
+	admit(&l, 1, &(struct asking){ .token = token });
+	CHECK(refused(&l, 1, H_EDRAIN, NULL));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	lab_fini(&l);
+}
+
+TEST(keeper_acts_survive_the_recorder) {
+	struct lab l;
+	struct buf out;
+
+	buf_init(&out, MIB);
+	REQUIRE(lab_start(&l, NULL, 0));
+	lab_pump(&l, 100);
+	l.mute = true;
+	admit(&l, 1, &(struct asking){ .token = "x" });
+	REQUIRE(refused(&l, 1, H_EREFUSED, NULL));
+	lab_pump(&l, 100);
+	CHECK(has(&l.acts, "session.refused"));
+	buf_clear(&l.acts);
+	l.mute = false;
+	peer(&l, ROLE_RECORDER, 0);
+	peer(&l, ROLE_RECORDER, 1);
+	for (int i = 0; i < 50 && l.acts.len == 0; i++)
+		lab_pump(&l, 20);
+	CHECK(has(&l.acts, "session.refused")); /* sent again */
+	buf_clear(&l.acts);
+	peer(&l, ROLE_RECORDER, 0);
+	peer(&l, ROLE_RECORDER, 1);
+	lab_pump(&l, 200);
+	CHECK_EQ_U(l.acts.len, 0); /* it was acknowledged */
+	buf_fini(&out);
+	lab_fini(&l);
+}
+
+TEST(keeper_control_refuses_nonsense) {
+	static const char *const bad[] = {
+		"",
+		"[]",
+		"{}",
+		"{\"cmd\":\"shutdown\"}",
+		"{\"cmd\":\"token.issue\"}",
+		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":1}",
+		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"king\",\"ttl_ns\":3600000000000}",
+		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":3600000000000,"
+		"\"x\":1}",
+		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":3600000000000,"
+		"\"connection\":\"nope\"}",
+		"{\"cmd\":\"token.revoke\"}",
+		"{\"cmd\":\"act\",\"act\":\"gateway.started\"}",
+		"{\"cmd\":\"act\",\"act\":\"record.viewed\",\"who\":\"root\"}",
+		"{\"cmd\":\"pin.forget\"}",
+		"{\"cmd\":\"pin.forget\",\"connection\":\"shop\",\"role\":\"ro\"}",
+		"{\"cmd\":\"why\"}",
+		"{\"cmd\":\"status\",\"cmd\":\"status\"}",
+	};
+	struct lab l;
+	struct buf out;
+
+	buf_init(&out, MIB);
+	REQUIRE(lab_start(&l, NULL, 0));
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CHECK_EQ_I(lab_ask(&l, bad[i], &out), 0);
+		if (!CHECK(has(&out, "\"ok\":false") && has(&out, "\"done\":true}")))
+			test_note("%s: %s", bad[i], buf_peek(&out).p);
+	}
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"status\"}", &out), 0);
+	CHECK(has(&out, "\"ok\":true") && has(&out, "\"vkey\":\"hansard/"));
+	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"act\",\"act\":\"record.viewed\",\"session\":\"s1\"}",
+	                   &out),
+	           0);
+	CHECK(has(&l.acts, "\"act\":\"record.viewed\"") && has(&l.acts, "\"uid\":"));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	buf_fini(&out);
+	lab_fini(&l);
+}
+
+TEST_MAIN
