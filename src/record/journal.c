@@ -317,6 +317,10 @@ static int grow_one(struct journal *j) {
 static int settle_names(struct journal *j) {
 	char path[VFS_PATH_MAX];
 
+	for (uint32_t i = j->seg_count; i-- > 0;) {
+		if (j->seg[i]->is_doomed && !remove_seg(j, j->seg[i]))
+			return H_EIO;
+	}
 	if (!j->names_changed)
 		return 0;
 	journal_path(path, 0);
@@ -341,12 +345,12 @@ int journal_advance(struct journal *j, uint64_t first_leaf, uint64_t wall, bool 
 	trim(j);
 	if (!is_last_resort && !journal_has_spare(j))
 		return H_ENOSPACE;
-	if (next_free(j) == NULL && grow_one(j) < 0)
-		return H_ENOSPACE;
 	int rc = settle_names(j);
 
 	if (rc < 0)
 		return rc;
+	if (next_free(j) == NULL && grow_one(j) < 0)
+		return H_ENOSPACE;
 	struct journal_seg *s = next_free(j);
 	struct seg_head h = { .size = s->size,
 			      .number = j->next_number,
@@ -361,9 +365,8 @@ int journal_advance(struct journal *j, uint64_t first_leaf, uint64_t wall, bool 
 
 	memset(j->zeros, 0, JOURNAL_BLOCK);
 	if (rc < 0) {
-		/* Invariant 2. If it cannot even be removed it stays as it was, and is not free. */
-		if (!remove_seg(j, s))
-			s->state = SEG_FULL, s->is_poisoned = true;
+		s->state = SEG_FULL;
+		s->is_poisoned = s->is_doomed = true; /* invariant 2: settle_names() removes it */
 		return rc;
 	}
 	s->head = h;

@@ -26,6 +26,7 @@ struct journal_seg {
 	bool is_used;     /* block 0 holds head */
 	bool is_unfit;    /* block 0 is neither a head nor zeros */
 	bool is_poisoned; /* a write failed: never written again */
+	bool is_doomed;   /* its block 0 may or may not have been written: must go before another is used */
 	bool is_pinned;   /* a sync of what it held failed: kept for the next recovery */
 	uint64_t size, zeroed;
 	struct seg_head head;

@@ -331,7 +331,7 @@ static void reset(struct recorder *r) {
 /* Altered is for ever; anything else is tried again in a second. */
 static void give_up(struct recovery *v, int rc) {
 	struct recorder *r = v->r;
-	bool is_altered = rc == H_ETAMPERED || rc == H_EFORMAT || v->altered != NULL;
+	bool is_altered = rc != H_EIO && rc != H_ENOSPACE && rc != H_ENOMEM && rc != H_EPERM;
 	const char *why = v->altered != NULL ? v->altered :
 			  rc == H_ENOSPACE   ? "no space left in the store" :
 					       "the store cannot be read";
