@@ -229,7 +229,8 @@ static bool is_all_written(const struct session *s) {
 	for (enum side i = 0; i < SIDE_COUNT; i++) {
 		const struct side_state *d = &s->sides[i];
 
-		if (!side_is_flushed(d) || (d->lane.len != 0 && !s->is_deaf))
+		/* Without a record, what waits for room in it waits for nothing. */
+		if (!side_is_flushed(d) || (d->lane.len != 0 && s->is_bound && !s->is_deaf))
 			return false;
 	}
 	return true;
@@ -344,7 +345,8 @@ void session_close(struct session *s, int code) {
 	if (s->is_closing)
 		return;
 	s->is_closing = true;
-	s->close_code = code;
+	/* A core that says goodbye in its own words does not change why it had to. */
+	s->close_code = s->is_killed ? s->kill_code : code;
 	s->is_dirty = true;
 	for (enum side i = 0; i < SIDE_COUNT; i++)
 		lane_cut(s, i);
@@ -366,6 +368,7 @@ void session_kill(struct session *s, int code) {
 	if (code == H_ERECORDER || code == H_ENOSPACE || code == H_EQUOTA)
 		s->is_deaf = true;
 	s->is_killed = true;
+	s->kill_code = code;
 	drop_target(s);
 	struct event ev = { .kind = EV_KILL, .code = code };
 

@@ -133,7 +133,7 @@ struct session {
 	bool has_asked;    /* ADMIT went out */
 	bool is_login_asked, is_dial_asked;
 	bool is_lingering;
-	int close_code;
+	int close_code, kill_code;
 
 	struct buf admit;  /* ADMIT payload, kept until the answer; secret */
 	uint64_t admit_ns;
