@@ -1,5 +1,6 @@
 /*
- * main.c: the process's door. Everything else of this folder is a library, so that tests can link it.
+ * main.c: the one binary. Which process it becomes is decided by its first argument: a subcommand,
+ * or `--child ROLE` when the supervisor executes it (ipc/start.h).
  */
 #include "main/cli.h"
 
