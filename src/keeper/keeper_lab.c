@@ -266,12 +266,29 @@ static void on_open(struct lab *l, const struct ipc_msg *m) {
 	w_bytes(&l->open_json, json);
 }
 
+static void on_abandon(struct lab *l, const struct ipc_msg *m) {
+	if (CHECK(m->body.n > 16))
+		memcpy(l->abandoned_sid, m->body.p, 16);
+	l->abandoned++;
+}
+
+bool lab_abandoned(struct lab *l) {
+	for (int i = 0; i < 200 && l->abandoned == 0; i++)
+		lab_pump(l, 20);
+	if (!CHECK(l->abandoned > 0))
+		return false;
+	l->abandoned--;
+	return true;
+}
+
 /* One message of the recorder's channel that nobody waits for. True when it was one of those. */
 static bool recorder_takes(struct lab *l, const struct ipc_msg *m) {
 	if (m->type == IPC_ACT)
 		on_act(l, m);
 	else if (m->type == IPC_OPEN)
 		on_open(l, m);
+	else if (m->type == IPC_ABANDON)
+		on_abandon(l, m);
 	else
 		return false;
 	return true;

@@ -23,6 +23,8 @@ struct lab {
 	uint64_t open_id; /* the newest OPEN */
 	uint8_t open_sid[16];
 	struct buf open_json;
+	unsigned abandoned; /* ABANDONs that nobody asked for yet */
+	uint8_t abandoned_sid[16];
 	uint8_t *packet;
 };
 
@@ -44,6 +46,8 @@ void lab_put(struct lab *l, int fd, unsigned type, uint64_t id, const struct buf
 void lab_put_fd(struct lab *l, int fd, unsigned type, uint64_t id, const struct buf *b, int pass);
 /* Waits until OPEN comes; answers OPENED with code unless it is positive. */
 bool lab_open(struct lab *l, int code);
+/* Waits for an ABANDON. */
+bool lab_abandoned(struct lab *l);
 /* Serves the recorder's channel for a moment. */
 void lab_pump(struct lab *l, int ms);
 /* Asks over control.sock; all answers, a line each, in out. */
