@@ -176,7 +176,8 @@ def main():
     print(f"device sync (4 KiB, O_DIRECT|O_DSYNC): p50 {report['device_sync_us']:.0f} µs; {os.cpu_count()} cores")
     with lab.Postgres(lab.short_dir("pg"), {"log_connections": "off", "shared_buffers": "256MB", "max_connections": 300}) as pg:
         lab.run([lab.pg_bin() / "pgbench", "-i", "-q", "-s", "10", "-h", pg.dir, "-p", str(pg.port), "-U", "postgres", "shop"])
-        pg.sql("shop", "grant all on all tables in schema public to app_trust; vacuum analyze")
+        pg.sql("shop", "grant all on all tables in schema public to app_trust")
+        pg.sql("shop", "vacuum analyze")
         ways = {"direct": Direct(pg, False), "direct-tls": Direct(pg, True), "pgbouncer": PgBouncer(pg), "hansard": Hansard(pg, "before-forward"), "hansard-async": Hansard(pg, "async")}
         try:
             for mode in ("simple", "extended", "prepared"):
