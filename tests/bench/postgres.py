@@ -99,7 +99,7 @@ def pgbench(way, seconds, clients, mode="simple", extra=(), script=None):
     """Runs pgbench; returns tps, latencies in µs (when asked by -l) and CPU µs per transaction of each process."""
     before = {name: cpu_seconds(pid) for name, pid in way.pids().items()}
     log_dir = lab.short_dir("bench")
-    command = [str(lab.pg_bin() / "pgbench"), "-h", "127.0.0.1", "-p", str(way.port), "-U", way.user, "-n", "-c", str(clients), "-j", "1", "-T", str(seconds), "-M", mode, "-l",
+    command = [str(lab.pg_bin() / "pgbench"), "-h", "127.0.0.1", "-p", str(way.port), "-U", way.user, "-n", "-c", str(clients), "-j", "1", "-T", str(max(1, int(seconds))), "-M", mode, "-l",
                *(["-f", str(script)] if script else ["-S"]), *extra, "shop"]
     done = subprocess.run(command, env={**os.environ, **way.env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=log_dir)
     if done.returncode != 0:
