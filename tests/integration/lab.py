@@ -196,6 +196,8 @@ class Gateway:
             "hygiene": hygiene,
             "session_max": session_max,
         }
+        if not roles and not tls.startswith("verify"):
+            del shop["roles"]["clear"]  # the clear password needs verified TLS
         shop["access"] = [{"groups": ["agents"], "roles": list(shop["roles"])}]
         self.gateway_spec = {"store": {"path": "./data"}, "listen": {"postgres": f"127.0.0.1:{self.port}"}, "identity": {"local": {}}, **(gateway or {})}
         self.connections = {"shop": shop, **(connections or {})}
