@@ -1,12 +1,15 @@
 /*
  * acts.c: acts on Hansard itself, on their way to the record.
  *
- * An act is kept until the recorder says that it is durable; when the recorder is replaced all that
- * are still open are sent again, so an act may stand twice in the record and never not at all. What
- * waits for its act (a token's issue) is answered only then.
+ * An act is kept until the recorder says that it is durable. When the recorder is replaced all that
+ * are still open are sent again, and one that it could not take (it recovers, the store is full) is
+ * sent again each second: an act may stand twice in the record and never not at all. What waits for
+ * its act (a token's issue) is answered only then, or told after ten seconds that it failed.
  */
 #include "base/clock.h"
 #include "keeper/keeper_priv.h"
+
+#define PATIENCE_NS (10 * NS_PER_S)
 
 struct jw act_begin(struct buf *b, const char *name, const char *who_json) {
 	struct jw j = jw_of(b);
@@ -45,6 +48,7 @@ void act_send(struct keeper *k, struct buf *json, act_done_fn *fn, uint64_t arg)
 	a->len = json->len;
 	a->fn = fn;
 	a->arg = arg;
+	a->made_ns = loop_now(k->loop);
 	list_push(&k->acts, &a->link);
 	k->act_count++;
 	if (!k->chan[ROLE_RECORDER].is_down)
@@ -58,26 +62,54 @@ static void act_free(struct keeper *k, struct act *a) {
 	k->act_count--;
 }
 
+static struct act *act_find(struct keeper *k, uint64_t id) {
+	list_each (it, &k->acts) {
+		struct act *a = container_of(it, struct act, link);
+
+		if (a->id == id)
+			return a;
+	}
+	return NULL;
+}
+
+/* Not now: who waits for it is told after a while, the act itself stays. */
+static void act_refused(struct keeper *k, struct act *a, int code) {
+	act_done_fn *fn = a->fn;
+
+	if (!a->is_refused)
+		log_warn("keeper.act.waits", kv_err(code));
+	a->is_refused = true;
+	if (fn == NULL || loop_now(k->loop) < a->made_ns + PATIENCE_NS)
+		return;
+	a->fn = NULL;
+	fn(k, a->arg, code);
+}
+
 void acts_on_done(struct keeper *k, const struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	int code = (int)rd_u32(&r);
+	struct act *a = act_find(k, m->id);
 
-	if (rd_done(&r) < 0)
+	if (rd_done(&r) < 0 || a == NULL)
 		return;
-	list_each_safe (it, tmp, &k->acts) {
+	if (code < 0) {
+		act_refused(k, a, code);
+		return;
+	}
+	act_done_fn *fn = a->fn;
+	uint64_t arg = a->arg;
+
+	act_free(k, a);
+	if (fn != NULL)
+		fn(k, arg, 0);
+}
+
+void acts_beat(struct keeper *k) {
+	list_each (it, &k->acts) {
 		struct act *a = container_of(it, struct act, link);
 
-		if (a->id != m->id)
-			continue;
-		act_done_fn *fn = a->fn;
-		uint64_t arg = a->arg;
-
-		if (code < 0)
-			log_alarm("keeper.act.refused", kv_err(code));
-		act_free(k, a);
-		if (fn != NULL)
-			fn(k, arg, code);
-		return;
+		if (a->is_refused && !k->chan[ROLE_RECORDER].is_down)
+			transmit(k, a);
 	}
 }
 

@@ -280,6 +280,8 @@ static void on_store_state(struct keeper *k, const struct ipc_msg *m) {
 		return;
 	k->store_state = state;
 	(void)snprintf(k->store_reason, sizeof(k->store_reason), "%.*s", STR_ARG(reason));
+	if (state == 0)
+		acts_beat(k);
 	log_line(state == 0 ? LOG_INFO : LOG_ALARM, "keeper.store.state",
 	         (const struct kv[]){ kv_uint("state", state), kv_z("reason", k->store_reason) },
 	         2);
@@ -311,6 +313,7 @@ static void on_beat(struct timer *t) {
 	uint64_t now = loop_now(k->loop);
 
 	grants_expire(k);
+	acts_beat(k);
 	(void)refusals_beat(k->refusals, now);
 	(void)refusals_beat(k->cancels, now);
 	if (k->is_draining && (k->act_count == 0 || now >= k->drain_due_ns))

@@ -242,7 +242,7 @@ static void on_act(struct lab *l, const struct ipc_msg *m) {
 	if (l->mute)
 		return;
 	buf_init(&b, 16);
-	w_u32(&b, 0);
+	w_u32(&b, (uint32_t)l->act_code);
 	lab_put(l, l->recorder, IPC_ACT_DONE, m->id, &b);
 	buf_fini(&b);
 }

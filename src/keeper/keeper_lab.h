@@ -20,6 +20,7 @@ struct lab {
 	pid_t pid;
 	struct buf acts;  /* all act documents, a line each */
 	bool mute;        /* acts are not answered */
+	int act_code;     /* what they are answered with */
 	uint64_t open_id; /* the newest OPEN */
 	uint8_t open_sid[16];
 	struct buf open_json;

@@ -68,6 +68,8 @@ struct act {
 	size_t len;
 	act_done_fn *fn; /* may be NULL */
 	uint64_t arg;
+	uint64_t made_ns;
+	bool is_refused; /* the recorder could not take it now: it is sent again */
 };
 
 /* ---- grants ---- */
@@ -153,7 +155,8 @@ uint64_t keeper_op(struct keeper *k); /* a fresh id for a question */
 struct jw act_begin(struct buf *b, const char *name, const char *who_json);
 void act_send(struct keeper *k, struct buf *json, act_done_fn *fn, uint64_t arg);
 void acts_on_done(struct keeper *k, const struct ipc_msg *m);
-void acts_resend(struct keeper *k);
+void acts_resend(struct keeper *k); /* all: another recorder serves */
+void acts_beat(struct keeper *k);   /* those that were refused */
 void acts_free(struct keeper *k);
 void act_refusal(void *arg, const struct refusal *r);       /* refusal_fn */
 void act_cancel_missed(void *arg, const struct refusal *r); /* refusal_fn */

@@ -716,6 +716,13 @@ TEST(keeper_acts_survive_the_recorder) {
 	peer(&l, ROLE_RECORDER, 1);
 	lab_pump(&l, 200);
 	CHECK_EQ_U(l.acts.len, 0); /* it was acknowledged */
+	/* A recorder that cannot take acts now gets them again, until it can. */
+	l.act_code = H_ERECORDER;
+	admit(&l, 2, &(struct asking){ .token = "x", .address = "10.7.7.7:1" });
+	REQUIRE(refused(&l, 2, H_EREFUSED, NULL) && act_comes(&l, "10.7.7.0"));
+	l.act_code = 0;
+	buf_clear(&l.acts);
+	CHECK(act_comes(&l, "10.7.7.0"));
 	buf_fini(&out);
 	lab_fini(&l);
 }
