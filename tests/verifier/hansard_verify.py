@@ -798,6 +798,12 @@ def join_segments(scans, report):
         for text, offset in scan.problems:
             report.error(text, file=scan.file, offset=offset)
     used = sorted((s for s in scans if s.used), key=lambda s: s.number)
+    for a, b in list(zip(used, used[1:])):
+        empty = a if not a.batches else b
+        if a.number == b.number and not empty.batches and not empty.later:
+            # Its block 0 is all that was written, and that write had failed.
+            report.add("note", "segment %d was begun again elsewhere" % a.number, file=empty.file)
+            used.remove(empty)
     want = used[0].first_batch if used else 0
     journal.next_leaf = used[0].first_leaf if used else 0
     for i, scan in enumerate(used):
