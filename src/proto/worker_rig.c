@@ -331,21 +331,36 @@ static void make_rings(struct rig *g) {
 
 static struct rig rig;
 
-static void on_signal(int sig) {
-	uint64_t one = 1;
-
-	(void)sig;
-	rig.is_stopping = true;
-	(void)!write(rig.start.recorder_event, &one, sizeof(one));
-	loop_stop(rig.worker.threads[0].loop);
-	(void)!write(rig.start.threads[0].worker_event, &one, sizeof(one));
-}
-
 static double cpu_of(clockid_t id) {
 	struct timespec ts;
 
 	(void)clock_gettime(id, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void report(struct rig *g, pthread_t worker_id, pthread_t recorder_id) {
+	for (unsigned i = 0; i < g->start.thread_count; i++) {
+		clockid_t id;
+
+		(void)pthread_getcpuclockid(i == 0 ? worker_id : g->worker.threads[i].id, &id);
+		(void)printf("worker%u_cpu=%.3f ", i, cpu_of(id));
+	}
+	clockid_t id;
+
+	(void)pthread_mutex_lock(&g->ring_lock);
+	(void)pthread_getcpuclockid(recorder_id, &id);
+	(void)printf("recorder_cpu=%.3f events=%llu bytes=%llu commits=%llu\n", cpu_of(id),
+	             (unsigned long long)g->events, (unsigned long long)g->bytes,
+	             (unsigned long long)g->commits);
+	(void)fflush(stdout);
+}
+
+static void *run(void *arg) {
+	struct rig *g = arg;
+
+	if (worker_run(&g->worker) < 0)
+		exit(1);
+	return NULL;
 }
 
 static void options(struct rig *g, int argc, char **argv) {
@@ -366,8 +381,14 @@ static void options(struct rig *g, int argc, char **argv) {
 
 int main(int argc, char **argv) {
 	struct rig *g = &rig;
-	pthread_t keeper_id, recorder_id;
-	int pair[2];
+	pthread_t keeper_id, recorder_id, worker_id;
+	int pair[2], sig;
+	sigset_t stop;
+
+	(void)sigemptyset(&stop);
+	(void)sigaddset(&stop, SIGINT);
+	(void)sigaddset(&stop, SIGTERM);
+	(void)pthread_sigmask(SIG_BLOCK, &stop, NULL);
 
 	if (argc < 3) {
 		(void)fprintf(stderr, "usage: worker_rig LISTEN-PORT TARGET-PORT [key=value...]\n");
@@ -395,18 +416,11 @@ int main(int argc, char **argv) {
 	if (pthread_create(&keeper_id, NULL, keeper, g) != 0 ||
 	    pthread_create(&recorder_id, NULL, recorder, g) != 0)
 		return 1;
-	(void)signal(SIGINT, on_signal);
-	(void)signal(SIGTERM, on_signal);
+	if (pthread_create(&worker_id, NULL, run, g) != 0)
+		return 1;
 	(void)printf("ready\n");
 	(void)fflush(stdout);
-	if (loop_run(g->worker.threads[0].loop) < 0)
-		return 1;
-	clockid_t id;
-
-	(void)pthread_getcpuclockid(recorder_id, &id);
-	(void)printf("worker_cpu=%.3f recorder_cpu=%.3f events=%llu bytes=%llu commits=%llu\n",
-	             cpu_of(CLOCK_THREAD_CPUTIME_ID), cpu_of(id), (unsigned long long)g->events,
-	             (unsigned long long)g->bytes, (unsigned long long)g->commits);
-	(void)fflush(stdout);
+	(void)sigwait(&stop, &sig);
+	report(g, worker_id, recorder_id);
 	_exit(0);
 }
