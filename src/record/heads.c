@@ -92,6 +92,10 @@ static void add_op(struct recorder *r, const char *path, struct str bytes, bool 
 	list_push(&r->ops, &op->link);
 }
 
+void store_put(struct recorder *r, const char *path, struct str bytes) {
+	add_op(r, path, bytes, false);
+}
+
 static int write_op(void *arg, const char *path, struct str bytes) {
 	char full[VFS_PATH_MAX];
 

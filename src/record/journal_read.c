@@ -121,7 +121,8 @@ static uint64_t walk(struct journal_index *j, struct frame_codec *c, uint32_t se
 	struct batch b;
 
 	for (;;) {
-		while (seg_scan_next(s, &b) == 1) {
+		/* A batch that the next segment begins with again had failed here, and does not count. */
+		while ((is_last || s->next != next_first) && seg_scan_next(s, &b) == 1) {
 			if (b.head.durable_upto >= b.head.number)
 				altered(j, seg, b.offset, "batch %llu names itself durable",
 					(unsigned long long)b.head.number);
@@ -387,8 +388,11 @@ int journal_fetch(struct journal_fetch *f, const struct journal_index *j,
 		f->fd = fd;
 		(void)str_copy(f->name, sizeof(f->name), str_of(name));
 	}
-	if (f->buf == NULL)
-		f->buf = xmalloc(FRAME_MAX);
+	if (f->cap < at->len) {
+		free(f->buf);
+		f->buf = xmalloc(at->len);
+		f->cap = at->len;
+	}
 	ssize_t n = readfs_pread(f->fd, f->buf, at->len, at->offset);
 
 	if (n < 0)

@@ -13,6 +13,7 @@
  * is saved, the sessions end with a gap, and a new set of segments begins. Only when the log that the
  * keeper signed cannot be found at all does the recorder not serve.
  */
+#include "base/json.h"
 #include "record/recover_priv.h"
 
 struct rv_session *rv_session(struct recovery *v, const uint8_t sid[SID_SIZE]) {
@@ -271,6 +272,30 @@ static void put_gap_leaf(struct recovery *v) {
 	leaf_put(v->r, &l);
 }
 
+/* Written again when it differs; the keeper is the one that knows. */
+static void put_node(struct recovery *v) {
+	struct recorder *r = v->r;
+	char node[2 * TLOG_NODE_SIZE + 1];
+	struct buf now, was;
+	struct jw j;
+
+	buf_init(&now, 4 * KIB);
+	buf_init(&was, 4 * KIB);
+	j = jw_of(&now);
+	hex_encode(node, r->node, TLOG_NODE_SIZE);
+	jw_obj(&j);
+	jw_kv_u64(&j, "format", 1);
+	jw_kv_z(&j, "node", node);
+	jw_kv_z(&j, "origin", r->origin);
+	jw_kv_z(&j, "vkey", r->vkey);
+	jw_obj_end(&j);
+	if (vfs_read_file(r->vfs, "node.json", 4 * KIB, &was) < 0 ||
+	    !str_eq(buf_peek(&was), buf_peek(&now)))
+		store_put(r, "node.json", buf_peek(&now));
+	buf_fini(&now);
+	buf_fini(&was);
+}
+
 static int recover_files(struct recovery *v) {
 	uint32_t name = 0;
 	int rc = journal_open(&v->r->j, &name);
@@ -361,6 +386,7 @@ void recover(struct recorder *r) {
 	}
 	r->j.next_batch = v.next_batch;
 	r->j.next_number = v.last_number + 1;
+	put_node(&v);
 	settle(&v);
 	if (r->acts == NULL)
 		acts_open(r);

@@ -14,18 +14,23 @@
  * 4. the node log is consistent with everything that the keeper ever signed;
  * 5. after a failure nothing was published until the journal could be written again (by the shim: what
  *    was published is on the disk, so a power cut finds out);
- * 6. once faults end, a new session records and closes.
+ * 6. the verifier that auditors run finds nothing altered: after crashes, before recovery, and at the
+ *    end;
+ * 7. once faults end, a new session records and closes.
  *
  *   crash_test            500 seeds     crash_test N      N seeds      crash_test =S    seed S alone
  */
 #include "record/recorder_priv.h"
 
+#include <fts.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/crypto.h"
 #include "base/test.h"
 #include "record/frame.h"
 #include "record/tlog.h"
+#include "record/verify.h"
 #include "record/vfs_fault.h"
 
 enum { SLOTS = 12, SESSIONS_MAX = 400, RING_BYTES = 1 << 20 };
@@ -56,6 +61,7 @@ struct world {
 	uint64_t open_id;
 	/* keeper */
 	uint8_t key[ED25519_SEED_SIZE], pub[ED25519_PUB_SIZE];
+	char vkey[TLOG_VKEY_TEXT_MAX];
 	uint64_t signed_size;
 	uint8_t signed_root[SHA256_SIZE];
 	struct {
@@ -69,8 +75,10 @@ struct world {
 	uint64_t mail_id[64];
 	size_t mail_count;
 	enum store_state state;
-	const char *failed;
+	const char *failed, *verifying;
+	unsigned verified;
 	uint64_t acts_asked, acts_done;
+	bool is_verified; /* one seed in five: it takes files on a real disk */
 	bool is_big, is_idle, was_woken;
 };
 
@@ -107,7 +115,7 @@ static void keeper_last_signed(struct world *w) {
 	w_u64(b, w->signed_size);
 	w_bytes(b, str_mem(w->signed_root, SHA256_SIZE));
 	w_vstr(b, STR("test.example/log"));
-	w_vstr(b, STR("test.example/log+00000000+AA=="));
+	w_vstr(b, str_of(w->vkey));
 	w_bytes(b, str_mem(node, sizeof(node)));
 }
 
@@ -391,6 +399,53 @@ static void worker_turn(struct world *w) {
 	publish(w);
 }
 
+/* --- the verifier --- */
+
+static void on_finding(void *arg, const struct verify_finding *f) {
+	struct world *w = arg;
+
+	if (f->severity == VERIFY_TAMPERED && w->failed == NULL) {
+		printf("# %s at %llu, frame %lld: %s\n", f->place.file, (unsigned long long)f->place.offset,
+		       (long long)f->place.frame, f->text);
+		fail(w, w->verifying);
+	}
+}
+
+static void remove_tree(const char *dir) {
+	char *paths[] = { (char *)(uintptr_t)dir, NULL };
+	FTS *f = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+
+	for (FTSENT *e = f != NULL ? fts_read(f) : NULL; e != NULL; e = fts_read(f)) {
+		if (e->fts_info != FTS_D)
+			(void)remove(e->fts_accpath);
+	}
+	if (f != NULL)
+		(void)fts_close(f);
+}
+
+/* The store as it lies there, checked by the code that auditors run. */
+static void verify(struct world *w, const char *when) {
+	char dir[] = "/tmp/hansard-crash-XXXXXX", record[64];
+	struct verify_report report;
+	struct err e = { 0 };
+	const struct verify_options o = { .vkey = w->vkey, .arg = w, .on_finding = on_finding };
+
+	if (mkdtemp(dir) == NULL)
+		return;
+	(void)snprintf(record, sizeof(record), "%s/record", dir);
+	if (mkdir(record, 0700) < 0 || vfs_fault_dump(w->vfs, record) < 0)
+		abort();
+	w->verifying = when;
+	int rc = verify_store(dir, &o, &report, &e);
+
+	if (rc < 0 && rc != H_ENOTFOUND) {
+		printf("# %s\n", e.text);
+		fail(w, "the store cannot be verified");
+	}
+	w->verified++;
+	remove_tree(dir);
+}
+
 /* --- crashes --- */
 
 static void kill_recorder(struct world *w, bool power_cut) {
@@ -399,6 +454,8 @@ static void kill_recorder(struct world *w, bool power_cut) {
 	recorder_free(&w->r);
 	vfs_fault_errors(w->vfs, 0);
 	vfs_fault_restart(w->vfs, power_cut);
+	if (w->is_verified && draw(w, 4) == 0)
+		verify(w, "after a crash the verifier calls the record altered");
 	for (size_t i = 0; i < SLOTS; i++) {
 		struct wsession *s = w->slot[i];
 
@@ -631,8 +688,14 @@ static struct world *world_new(uint64_t seed) {
 	w->clock = 100 * NS_PER_S;
 	w->vfs = vfs_fault_new(seed * 31 + 7);
 	w->is_big = draw(w, 4) == 0;
+	w->is_verified = seed % 5 == 0 || getenv("CRASH_VERIFY") != NULL;
 	memset(w->key, 1, sizeof(w->key));
+	struct tlog_vkey k;
+
 	ed25519_public(w->pub, w->key);
+	if (tlog_vkey_init(&k, STR("test.example/log"), w->pub) < 0)
+		abort();
+	tlog_vkey_print(w->vkey, &k);
 	make_ring(w);
 	start_recorder(w, false);
 	return w;
@@ -648,6 +711,8 @@ static bool run_seed(uint64_t seed) {
 		calm(w);
 	if (w->failed == NULL)
 		check_record(w);
+	if (w->failed == NULL && w->is_verified)
+		verify(w, "after recovery the verifier calls the record altered");
 	bool ok = w->failed == NULL;
 
 	if (!ok)
