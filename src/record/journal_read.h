@@ -65,6 +65,7 @@ struct journal_fetch {
 	int fd;
 	char name[32];
 	uint8_t *buf;
+	size_t cap;
 };
 void journal_fetch_init(struct journal_fetch *f, int root);
 void journal_fetch_fini(struct journal_fetch *f);

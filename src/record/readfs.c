@@ -223,8 +223,14 @@ int frame_file_open(struct frame_file *f, int root, const char *path) {
 		return fd;
 	if (f->fd >= 0)
 		(void)close(f->fd);
-	if (f->buf == NULL)
-		f->buf = xmalloc(BUF_SIZE);
+	/* A file that grows while it is read is read up to what fits, and then on. */
+	size_t cap = (size_t)MIN((uint64_t)BUF_SIZE, size + FRAME_HEAD_SIZE);
+
+	if (f->cap < cap) {
+		free(f->buf);
+		f->buf = xmalloc(cap);
+		f->cap = cap;
+	}
 	f->fd = fd;
 	f->size = size;
 	f->at = f->buf_at = 0;
@@ -245,8 +251,12 @@ static ssize_t fill(struct frame_file *f) {
 		memmove(f->buf, w.p, w.n);
 	f->buf_at = f->at;
 	f->have = w.n;
+	if (f->have == f->cap && f->cap < BUF_SIZE) {
+		f->buf = xrealloc(f->buf, BUF_SIZE);
+		f->cap = BUF_SIZE;
+	}
 	ssize_t got = readfs_pread(f->fd, f->buf + f->have,
-				   MIN((size_t)BUF_SIZE - f->have, (size_t)READ_AHEAD),
+				   MIN(f->cap - f->have, (size_t)READ_AHEAD),
 				   f->buf_at + f->have);
 
 	f->have += got > 0 ? (size_t)got : 0;

@@ -39,7 +39,8 @@ struct frame_file {
 	int fd;
 	uint64_t size; /* when it was opened */
 	uint64_t at;   /* offset of the frame that comes next */
-	uint8_t *buf;  /* FRAME_MAX + a read-ahead */
+	uint8_t *buf;  /* cap bytes: a read-ahead and the longest frame, less for a short file */
+	size_t cap;
 	size_t have;   /* bytes in buf, from file offset buf_at on */
 	uint64_t buf_at;
 };
