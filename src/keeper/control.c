@@ -568,30 +568,35 @@ static bool may_ask(int fd, struct conn *c) {
 	return cred.uid == 0 || cred.uid == geteuid();
 }
 
+int control_take(struct keeper *k, int fd) {
+	struct control *ctl = k->control;
+	struct conn *c = xcalloc(1, sizeof(*c));
+
+	list_init(&c->link);
+	c->k = k;
+	c->id = ++ctl->next;
+	c->w = (struct watch){ .fd = fd, .fn = on_conn };
+	buf_init(&c->waiting, IPC_MAX);
+	if (!may_ask(fd, c) || loop_add(k->loop, &c->w, LOOP_IN) < 0) {
+		log_warn("keeper.control.refused", kv_uint("uid", c->uid));
+		(void)close(fd);
+		free(c);
+		return H_EPERM;
+	}
+	list_push(&ctl->conns, &c->link);
+	/* A full house waits in the backlog. */
+	if (++ctl->count == CONNS_MAX && ctl->w.is_added)
+		loop_want(k->loop, &ctl->w, 0);
+	return 0;
+}
+
 static void on_listen(struct watch *w, unsigned events) {
 	struct control *ctl = container_of(w, struct control, w);
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
+	if (fd >= 0 && control_take(ctl->k, fd) < 0)
 		return;
-	struct conn *c = xcalloc(1, sizeof(*c));
-
-	list_init(&c->link);
-	c->k = ctl->k;
-	c->id = ++ctl->next;
-	c->w = (struct watch){ .fd = fd, .fn = on_conn };
-	buf_init(&c->waiting, IPC_MAX);
-	if (!may_ask(fd, c) || loop_add(ctl->k->loop, &c->w, LOOP_IN) < 0) {
-		log_warn("keeper.control.refused", kv_uint("uid", c->uid));
-		(void)close(fd);
-		free(c);
-		return;
-	}
-	list_push(&ctl->conns, &c->link);
-	/* A full house waits in the backlog. */
-	if (++ctl->count == CONNS_MAX)
-		loop_want(ctl->k->loop, &ctl->w, 0);
 }
 
 int control_open(struct keeper *k, int listen_fd) {

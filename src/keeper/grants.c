@@ -14,9 +14,9 @@
  */
 #include "base/clock.h"
 #include "identity/token.h"
-#include "keeper/keeper_priv.h"
+#include "keeper/grants_priv.h"
 
-enum { OPEN_TIMEOUT_S = 15, CONNECT_GRACE_S = 5, ARENA_MAX = 128 * 1024, TEXT_MAX_ = 64 };
+enum { OPEN_TIMEOUT_S = 15, ARENA_MAX = 128 * 1024, TEXT_MAX_ = 64 };
 
 static_assert((int)CONFIG_TLS_VERIFY_FULL == (int)TLS_VERIFY_FULL &&
                       (int)CONFIG_TLS_VERIFY_CA == (int)TLS_VERIFY_CA &&
@@ -29,12 +29,12 @@ static_assert((int)CONFIG_BOTH_WAYS == (int)DURABLE_BOTH_WAYS &&
 
 /* ---- the tables ---- */
 
-static struct grant_row *row_find(struct keeper *k, uint64_t id) {
+struct grant_row *grant_find(struct keeper *k, uint64_t id) {
 	return id != 0 ? map_get(k->grants, map_key_u64(&id)) : NULL;
 }
 
-static struct op *op_new(struct keeper *k, enum op_kind kind, const struct grant_row *g,
-                         uint64_t limit_ns) {
+struct op *grant_op(struct keeper *k, enum op_kind kind, const struct grant_row *g,
+                    uint64_t limit_ns) {
 	struct op *op = xcalloc(1, sizeof(*op));
 	void *old = NULL;
 
@@ -79,7 +79,7 @@ static void subject_count(struct keeper *k, const char *subject, int by) {
 	}
 }
 
-static void row_insert(struct keeper *k, struct grant_row *g) {
+void grant_insert(struct keeper *k, struct grant_row *g) {
 	void *old = NULL;
 	int rc = map_put(k->grants, map_key_u64(&g->id), g, &old);
 
@@ -87,21 +87,21 @@ static void row_insert(struct keeper *k, struct grant_row *g) {
 	subject_count(k, g->subject, 1);
 }
 
-static void login_over(struct grant_row *g) {
+void grant_login_over(struct grant_row *g) {
 	login_wipe(&g->login);
 	runtime_unref(&g->rt);
 	g->conn = NULL;
 	g->conf = NULL;
 }
 
-static void row_free(struct keeper *k, struct grant_row *g) {
+void grant_free(struct keeper *k, struct grant_row *g) {
 	if (g->has_key)
 		(void)map_del(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key)));
 	(void)map_del(k->grants, map_key_u64(&g->id));
 	subject_count(k, g->subject, -1);
 	if (g->state == GRANT_LIVE && state_grant_del(k->state, g->id) < 0)
 		log_error("keeper.state.failed", kv_z("what", "grant"));
-	login_over(g);
+	grant_login_over(g);
 	free(g);
 }
 
@@ -138,8 +138,8 @@ static void abandon(struct keeper *k, const uint8_t sid[SID_SIZE], const char *r
 }
 
 /* Ends an admission that had been decided well. */
-static void row_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason,
-                     const char *detail) {
+void grant_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason,
+                const char *detail) {
 	struct refusal what = { .reason = reason };
 
 	memcpy(what.source, g->source, sizeof(what.source));
@@ -149,7 +149,7 @@ static void row_fail(struct keeper *k, struct grant_row *g, enum refuse_reason r
 	if (g->state == GRANT_CONNECTING)
 		abandon(k, g->sid, refuse_text(reason)->name);
 	refuse(k, g->worker_id, &what);
-	row_free(k, g);
+	grant_free(k, g);
 }
 
 /* ---- ADMIT ---- */
@@ -228,7 +228,7 @@ static struct grant_row *row_new(struct keeper *k, const struct asked *a, const 
 	do {
 		random_bytes(&g->id, sizeof(g->id));
 		g->id &= INT64_MAX; /* a signed number in state.db */
-	} while (g->id == 0 || row_find(k, g->id) != NULL);
+	} while (g->id == 0 || grant_find(k, g->id) != NULL);
 	g->worker_id = worker_id;
 	g->opened_wall_ns = wall_ns();
 	uuid7(g->sid, g->opened_wall_ns);
@@ -252,7 +252,7 @@ static struct grant_row *row_new(struct keeper *k, const struct asked *a, const 
 	g->rt = runtime_ref(k->rt);
 	g->conn = d->connection;
 	g->conf = d->role;
-	row_insert(k, g);
+	grant_insert(k, g);
 	return g;
 }
 
@@ -269,7 +269,7 @@ static void send_open(struct keeper *k, const struct grant_row *g, const struct 
 	w_u8(&body, (uint8_t)g->conn->durable);
 	w_u64(&body, g->rt->config->gateway.session_bytes_max);
 	w_vstr(&body, buf_peek(&json));
-	const struct op *op = op_new(k, OP_OPEN, g, OPEN_TIMEOUT_S * NS_PER_S);
+	const struct op *op = grant_op(k, OP_OPEN, g, OPEN_TIMEOUT_S * NS_PER_S);
 	bool ok = w_done(&json) == 0 && w_done(&body) == 0;
 
 	if (ok)
@@ -295,12 +295,12 @@ static void admit_decided(struct keeper *k, struct asked *a, const struct decisi
 	};
 
 	if (k->chan[ROLE_RECORDER].is_down)
-		row_fail(k, g, REFUSE_RECORDER, "the recorder is being restarted");
+		grant_fail(k, g, REFUSE_RECORDER, "the recorder is being restarted");
 	else
 		send_open(k, g, &f);
 }
 
-static void on_admit(struct keeper *k, const struct ipc_msg *m) {
+void grants_on_admit(struct keeper *k, const struct ipc_msg *m) {
 	struct asked a = { .arena = arena_new(ARENA_MAX) };
 
 	if (admit_get(&a.m, m->body) == 0) {
@@ -331,7 +331,7 @@ static void on_admit(struct keeper *k, const struct ipc_msg *m) {
 
 /* ---- OPENED, CONNECTED ---- */
 
-static void send_connect(struct keeper *k, const struct grant_row *g, uint64_t op) {
+void grant_connect(struct keeper *k, const struct grant_row *g, uint64_t op) {
 	struct buf b;
 
 	buf_init(&b, 4096);
@@ -349,7 +349,7 @@ void grants_on_opened(struct keeper *k, const struct ipc_msg *m) {
 
 	if (rd_done(&r) < 0 || !op_take(k, m->id, kinds, &op))
 		return;
-	struct grant_row *g = row_find(k, op.grant);
+	struct grant_row *g = grant_find(k, op.grant);
 
 	if (g == NULL) {
 		/* Its worker is gone, or it took too long. */
@@ -358,18 +358,18 @@ void grants_on_opened(struct keeper *k, const struct ipc_msg *m) {
 		return;
 	}
 	if (code < 0) {
-		row_fail(k, g,
-		         code == H_ENOSPACE || code == H_EQUOTA ? REFUSE_STORE : REFUSE_RECORDER,
-		         h_err_text(code));
+		grant_fail(k, g,
+		           code == H_ENOSPACE || code == H_EQUOTA ? REFUSE_STORE : REFUSE_RECORDER,
+		           h_err_text(code));
 		return;
 	}
 	g->state = GRANT_CONNECTING;
 	if (k->chan[ROLE_EGRESS].is_down) {
-		row_fail(k, g, REFUSE_EGRESS, "egress is being restarted");
+		grant_fail(k, g, REFUSE_EGRESS, "egress is being restarted");
 		return;
 	}
-	send_connect(k, g,
-	             op_new(k, OP_CONNECT, g, g->connect_ns + CONNECT_GRACE_S * NS_PER_S)->id);
+	grant_connect(k, g,
+	              grant_op(k, OP_CONNECT, g, g->connect_ns + CONNECT_GRACE_S * NS_PER_S)->id);
 }
 
 static void key_make(struct keeper *k, struct grant_row *g) {
@@ -458,10 +458,10 @@ static void row_live(struct keeper *k, struct grant_row *g, int fd) {
 	         kv_z("subject", g->subject));
 }
 
-static void dialed(struct keeper *k, const struct op *op, int code, int fd) {
+void grant_dialed(struct keeper *k, const struct op *op, int code, int fd) {
 	struct buf b;
 
-	if (row_find(k, op->grant) == NULL)
+	if (grant_find(k, op->grant) == NULL)
 		return;
 	buf_init(&b, 64);
 	w_u32(&b, (uint32_t)code);
@@ -485,10 +485,10 @@ void grants_on_connected(struct keeper *k, struct ipc_msg *m) {
 	if (code == 0 && fd < 0)
 		code = H_ECONNECT;
 	if (op.kind == OP_DIAL) {
-		dialed(k, &op, code, fd);
+		grant_dialed(k, &op, code, fd);
 		return;
 	}
-	struct grant_row *g = row_find(k, op.grant);
+	struct grant_row *g = grant_find(k, op.grant);
 
 	if (g == NULL) {
 		abandon(k, op.sid, "withdrawn");
@@ -501,145 +501,7 @@ void grants_on_connected(struct keeper *k, struct ipc_msg *m) {
 	clean(why, sizeof(why), text);
 	log_warn("keeper.target.unreachable", kv_z("connection", g->connection),
 	         kv_z("reason", why));
-	row_fail(k, g, REFUSE_TARGET, why);
-}
-
-/* ---- what a live grant asks ---- */
-
-static int pin_get(void *arg, struct str key, struct pin *ret) {
-	return state_pin_get(arg, key, ret);
-}
-
-static int pin_put(void *arg, struct str key, const struct pin *p) {
-	return state_pin_put(arg, key, p);
-}
-
-static int login_answer(struct keeper *k, struct grant_row *g, struct str server,
-                        struct login_answer *a) {
-	struct pin_store pins = { .get = pin_get, .put = pin_put, .arg = k->state };
-	int rc = H_ELOGIN;
-
-	a->why = "one login exchange per grant: this one is over";
-	if (g->rt != NULL)
-		rc = login_step(&g->login, runtime_role(g->rt, g->conf), &pins, server, a);
-	if (rc < 0) {
-		if (g->login.is_pin_refused)
-			log_alarm("keeper.pin.changed", kv_z("session", g->short_id),
-			          kv_z("connection", g->connection), kv_z("role", g->role));
-		log_warn("keeper.login.failed", kv_z("session", g->short_id),
-		         kv_z("connection", g->connection), kv_z("role", g->role),
-		         kv_z("reason", a->why));
-	}
-	if (rc < 0 || a->is_done)
-		login_over(g);
-	return rc;
-}
-
-static void on_login_step(struct keeper *k, const struct ipc_msg *m) {
-	struct rd r = rd_of(m->body);
-	uint64_t id = rd_u64(&r);
-	struct str server = rd_vstr(&r);
-	struct buf out, b;
-
-	(void)rd_vstr(&r); /* channel binding: not used without SCRAM-SHA-256-PLUS */
-	if (rd_done(&r) < 0)
-		return;
-	buf_init(&out, 8192);
-	buf_init(&b, 16384);
-	struct login_answer a = { .out = &out, .why = "the keeper does not know this session" };
-	struct grant_row *g = row_find(k, id);
-	int rc = g != NULL ? login_answer(k, g, server, &a) : H_EKEEPER;
-
-	if (rc < 0)
-		buf_clear(&out);
-	w_u64(&b, id);
-	w_u32(&b, (uint32_t)rc);
-	w_u8(&b, rc == 0 && a.is_done);
-	w_vstr(&b, buf_peek(&out));
-	w_vstr(&b, str_of(rc < 0 ? a.why : ""));
-	(void)chan_send(&k->chan[ROLE_WORKER], IPC_LOGIN_REPLY, m->id, buf_peek(&b));
-	if (out.p != NULL)
-		wipe(out.p, out.cap);
-	if (b.p != NULL)
-		wipe(b.p, b.cap);
-	buf_fini(&out);
-	buf_fini(&b);
-}
-
-static void on_session_gone(struct keeper *k, const struct ipc_msg *m) {
-	struct rd r = rd_of(m->body);
-	uint64_t id = rd_u64(&r);
-	struct grant_row *g = row_find(k, id);
-
-	if (rd_done(&r) == 0 && g != NULL)
-		row_free(k, g);
-}
-
-static void on_dial(struct keeper *k, const struct ipc_msg *m) {
-	struct rd r = rd_of(m->body);
-	uint64_t id = rd_u64(&r);
-
-	if (rd_done(&r) < 0)
-		return;
-	struct grant_row *g = row_find(k, id);
-	bool can = g != NULL && g->state == GRANT_LIVE && !k->chan[ROLE_EGRESS].is_down &&
-	           map_count(k->ops) < KEEPER_PENDING_MAX;
-
-	if (!can) {
-		uint8_t code[4];
-		uint32_t v = (uint32_t)H_ECONNECT;
-
-		memcpy(code, &v, sizeof(code));
-		(void)chan_send(&k->chan[ROLE_WORKER], IPC_DIALED, m->id, str_mem(code, 4));
-		return;
-	}
-	struct op *op = op_new(k, OP_DIAL, g, g->connect_ns + CONNECT_GRACE_S * NS_PER_S);
-
-	op->worker_id = m->id;
-	send_connect(k, g, op->id);
-}
-
-static void on_cancel(struct keeper *k, const struct ipc_msg *m) {
-	struct rd r = rd_of(m->body);
-	uint32_t pid = rd_u32(&r);
-	struct str key = rd_bytes(&r, 4);
-	struct str address = rd_vstr(&r);
-	struct refusal what = { .reason = REFUSE_NONE };
-	char ref[SHORT_ID_SIZE];
-	struct buf b;
-
-	if (rd_done(&r) < 0)
-		return;
-	const struct grant_row *g = map_get(k->keys, key);
-
-	if (g == NULL) {
-		refuse_source(what.source, address);
-		what.last_wall_ns = wall_ns();
-		refusals_add(k->cancels, &what, loop_now(k->loop), ref);
-		return;
-	}
-	buf_init(&b, 64);
-	w_u32(&b, g->slot);
-	w_u32(&b, g->generation);
-	w_u32(&b, pid);
-	(void)chan_send(&k->chan[ROLE_WORKER], IPC_CANCEL_DO, g->worker_id, buf_peek(&b));
-	buf_fini(&b);
-}
-
-/* The worker's sessions after a restart of the keeper: grants_restore.c. */
-void grants_on_worker(struct keeper *k, struct ipc_msg *m) {
-	if (m->type == IPC_ADMIT)
-		on_admit(k, m);
-	else if (m->type == IPC_LOGIN_STEP)
-		on_login_step(k, m);
-	else if (m->type == IPC_SESSION_GONE)
-		on_session_gone(k, m);
-	else if (m->type == IPC_DIAL)
-		on_dial(k, m);
-	else if (m->type == IPC_CANCEL)
-		on_cancel(k, m);
-	else if (m->type == IPC_GRANTS)
-		grants_on_restored(k, m, row_insert);
+	grant_fail(k, g, REFUSE_TARGET, why);
 }
 
 /* ---- peers that go, time that passes, the end ---- */
@@ -692,7 +554,7 @@ static void ops_drop(struct keeper *k, enum role peer) {
 		map_each(k->ops, gather_of_peer, &a);
 		for (size_t i = 0; i < a.n; i++) {
 			if (a.ops[i]->kind == OP_DIAL)
-				dialed(k, a.ops[i], H_ECONNECT, -1);
+				grant_dialed(k, a.ops[i], H_ECONNECT, -1);
 			(void)map_del(k->ops, map_key_u64(&a.ops[i]->id));
 			free(a.ops[i]);
 		}
@@ -709,11 +571,11 @@ void grants_peer_gone(struct keeper *k, enum role peer) {
 		map_each(k->grants, gather_rows, &a);
 		for (size_t i = 0; i < a.n; i++) {
 			if (peer == ROLE_WORKER)
-				row_free(k, a.rows[i]);
+				grant_free(k, a.rows[i]);
 			else
-				row_fail(k, a.rows[i],
-				         peer == ROLE_EGRESS ? REFUSE_EGRESS : REFUSE_RECORDER,
-				         "the process was restarted meanwhile");
+				grant_fail(k, a.rows[i],
+				           peer == ROLE_EGRESS ? REFUSE_EGRESS : REFUSE_RECORDER,
+				           "the process was restarted meanwhile");
 		}
 	} while (a.n != 0);
 }
@@ -724,13 +586,13 @@ void grants_expire(struct keeper *k) {
 	map_each(k->ops, gather_due, &a);
 	for (size_t i = 0; i < a.n; i++) {
 		struct op *op = a.ops[i];
-		struct grant_row *g = row_find(k, op->grant);
+		struct grant_row *g = grant_find(k, op->grant);
 
 		if (op->kind == OP_DIAL)
-			dialed(k, op, H_ETIMEOUT, -1);
+			grant_dialed(k, op, H_ETIMEOUT, -1);
 		else if (g != NULL)
-			row_fail(k, g, op->kind == OP_OPEN ? REFUSE_RECORDER : REFUSE_TARGET,
-			         "no answer in time");
+			grant_fail(k, g, op->kind == OP_OPEN ? REFUSE_RECORDER : REFUSE_TARGET,
+			           "no answer in time");
 		if (op->kind == OP_OPEN) {
 			/* Still wanted when it comes: what was opened must be abandoned. */
 			op->grant = 0;
@@ -769,7 +631,7 @@ static void free_op(void *arg, struct str key, void *value) {
 static void free_row(void *arg, struct str key, void *value) {
 	(void)arg;
 	(void)key;
-	login_over(value);
+	grant_login_over(value);
 	free(value);
 }
 

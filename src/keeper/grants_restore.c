@@ -7,7 +7,7 @@
  */
 #include <jansson.h>
 
-#include "keeper/keeper_priv.h"
+#include "keeper/grants_priv.h"
 
 enum { GRANTS_MAX = 65536 };
 
@@ -47,8 +47,7 @@ static void remember(struct keeper *k, struct grant_row *g) {
 	arena_free(&a);
 }
 
-static bool restore_one(struct keeper *k, struct rd *r,
-                        void (*insert)(struct keeper *k, struct grant_row *g)) {
+static bool restore_one(struct keeper *k, struct rd *r) {
 	struct grant_row *g = xcalloc(1, sizeof(*g));
 	void *old = NULL;
 
@@ -73,17 +72,16 @@ static bool restore_one(struct keeper *k, struct rd *r,
 		return false;
 	}
 	g->has_key = true;
-	insert(k, g);
+	grant_insert(k, g);
 	return true;
 }
 
-void grants_on_restored(struct keeper *k, const struct ipc_msg *m,
-                        void (*insert)(struct keeper *k, struct grant_row *g)) {
+void grants_on_restored(struct keeper *k, const struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	uint32_t count = rd_u32(&r), kept = 0;
 
 	for (uint32_t i = 0; i < count && i < GRANTS_MAX && !r.bad; i++)
-		kept += restore_one(k, &r, insert);
+		kept += restore_one(k, &r);
 	log_info("keeper.grants.restored", kv_uint("told", count), kv_uint("kept", kept));
 }
 

@@ -163,9 +163,7 @@ void act_cancel_missed(void *arg, const struct refusal *r); /* refusal_fn */
 
 /* grants.c */
 void grants_on_worker(struct keeper *k, struct ipc_msg *m);
-/* grants_restore.c */
-void grants_on_restored(struct keeper *k, const struct ipc_msg *m,
-                        void (*insert)(struct keeper *k, struct grant_row *g));
+void grants_on_restored(struct keeper *k, const struct ipc_msg *m); /* grants_restore.c */
 void grants_on_opened(struct keeper *k, const struct ipc_msg *m);
 void grants_on_connected(struct keeper *k, struct ipc_msg *m);
 void grants_on_bindings(struct keeper *k, const struct ipc_msg *m); /* grants_restore.c */
@@ -192,6 +190,8 @@ void sign_on_last(struct keeper *k, const struct ipc_msg *m);
 
 /* control.c */
 int control_open(struct keeper *k, int listen_fd) must_use;
+/* Serves one connection; the descriptor is taken. H_EPERM when its user may not ask. */
+int control_take(struct keeper *k, int fd) must_use;
 void control_free(struct keeper *k);
 
 /* keeper.c */
