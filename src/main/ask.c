@@ -1,6 +1,6 @@
 /*
- * ask.c: see ask.h. YAML output is made from the same JSON document, with every string quoted as JSON
- * quotes it: valid YAML 1.2, and nothing recorded can be mistaken for a number or a tag.
+ * ask.c: see ask.h. YAML output is made from the same JSON document, with every string and key quoted as
+ * JSON quotes it: valid YAML 1.2, and nothing recorded can be mistaken for a number or a tag.
  */
 #include "main/ask.h"
 
@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "ipc/ctl.h"
+#include "main/text.h"
 
 /* ---- options ---- */
 
@@ -68,7 +69,9 @@ static const struct argp_option format_options[] = { ROW_CONFIG, ROW_OUTPUT, ROW
 static const struct argp_option store_options[] = {
 	ROW_CONFIG, ROW_STORE, ROW_OUTPUT, ROW_VERBOSE, { 0 }
 };
+static const struct argp_option plain_options[] = { ROW_CONFIG, ROW_STORE, ROW_VERBOSE, { 0 } };
 
+const struct argp common_plain_argp = { .options = plain_options, .parser = parse_common };
 const struct argp common_config_argp = { .options = config_options, .parser = parse_common };
 const struct argp common_argp = { .options = format_options, .parser = parse_common };
 const struct argp common_store_argp = { .options = store_options, .parser = parse_common };
@@ -181,51 +184,67 @@ uint64_t json_count(const json_t *doc, const char *key) {
 	return v > 0 ? (uint64_t)v : 0;
 }
 
-static void put_scalar(FILE *f, const json_t *v) {
+static void put_scalar(struct buf *b, const json_t *v) {
 	auto_free char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
-	(void)fputs(text != NULL ? text : "null", f);
+	text_json(b, text != NULL ? str_of(text) : STR("null"));
 }
 
 enum { YAML_DEPTH_MAX = 32 };
+#define DOC_TEXT_MAX (1024 * MIB)
+
+static bool is_nested(const json_t *v) {
+	return json_is_object(v) ? json_object_size(v) > 0 : json_array_size(v) > 0;
+}
+
+static void put_indent(struct buf *b, int depth, bool is_inline) {
+	if (!is_inline)
+		w_fmt(b, "%*s", depth * 2, "");
+}
 
 /* Depth is bounded; what lies deeper is written as JSON, which is YAML too. */
-static void put_yaml(FILE *f, const json_t *v, int depth,
+static void put_yaml(struct buf *b, const json_t *v, int depth,
                      bool in_list) { /* NOLINT(misc-no-recursion) */
 	const char *key;
 	json_t *item;
 	size_t idx;
-	bool is_first = true;
-	bool has_items = json_is_object(v) ? json_object_size(v) > 0 : json_array_size(v) > 0;
-	if ((!json_is_object(v) && !json_is_array(v)) || !has_items || depth >= YAML_DEPTH_MAX) {
-		put_scalar(f, v);
-		(void)fputc('\n', f);
+	bool is_inline = in_list;
+	if (!is_nested(v) || depth >= YAML_DEPTH_MAX) {
+		put_scalar(b, v);
+		w_u8(b, '\n');
 		return;
 	}
 	if (json_is_object(v)) {
 		json_object_foreach((json_t *)(uintptr_t)v, key, item) {
-			bool is_nested = (json_is_object(item) && json_object_size(item) > 0) ||
-			                 (json_is_array(item) && json_array_size(item) > 0);
-			(void)fprintf(f, "%*s%s:%s", in_list && is_first ? 0 : depth * 2, "", key,
-			              is_nested ? "\n" : " ");
-			put_yaml(f, item, depth + 1, false);
-			is_first = false;
+			json_t *name = json_string(key);
+			put_indent(b, depth, is_inline);
+			put_scalar(b, name);
+			json_decref(name);
+			w_bytes(b, is_nested(item) ? STR(":\n") : STR(": "));
+			put_yaml(b, item, depth + 1, false);
+			is_inline = false;
 		}
 		return;
 	}
 	json_array_foreach(v, idx, item) {
-		(void)fprintf(f, "%*s- ", in_list && is_first ? 0 : depth * 2, "");
-		put_yaml(f, item, depth + 1, true);
-		is_first = false;
+		put_indent(b, depth, is_inline);
+		w_bytes(b, STR("- "));
+		put_yaml(b, item, depth + 1, true);
+		is_inline = false;
 	}
 }
 
 void print_json(const json_t *doc, enum out_format format) {
+	struct buf b;
+	buf_init(&b, DOC_TEXT_MAX);
 	if (format == OUT_YAML) {
-		put_yaml(stdout, doc, 0, false);
-		return;
+		put_yaml(&b, doc, 0, false);
+	} else {
+		auto_free char *text = json_dumps(doc, JSON_INDENT(2) | JSON_ENCODE_ANY);
+		text_json(&b, text != NULL ? str_of(text) : STR("null"));
+		w_u8(&b, '\n');
 	}
-	(void)json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
-	(void)fputc('\n', stdout);
+	print_buf(&b);
+	buf_fini(&b);
 }
 
 void local_text(char out[LOCAL_TEXT_SIZE], uint64_t wall) {

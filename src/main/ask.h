@@ -24,6 +24,7 @@ struct common {
 extern const struct argp common_argp;        /* --config, -o, -v */
 extern const struct argp common_store_argp;  /* the same and --store */
 extern const struct argp common_config_argp; /* --config, -v */
+extern const struct argp common_plain_argp;  /* --config, --store, -v */
 
 /* The store's directory: --store, else from the configuration that config_find() finds. */
 int common_store(const struct common *c, char *out, size_t cap, struct err *e) must_use;

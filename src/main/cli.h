@@ -26,7 +26,13 @@ enum cli_exit {
 	X(check, cmd_check, "check the configuration") \
 	X(token, cmd_token, "issue, list and revoke tokens") \
 	X(why, cmd_why, "explain a refusal") \
-	X(status, cmd_status, "say how the running gateway is")
+	X(status, cmd_status, "say how the running gateway is") \
+	X(sessions, cmd_sessions, "list the sessions on the record") \
+	X(show, cmd_show, "show the facts of a session and its commands") \
+	X(play, cmd_play, "show a session as it went") \
+	X(export, cmd_export, "write sessions as JSON lines") \
+	X(verify, cmd_verify, "check that the record is whole and unaltered") \
+	X(completion, cmd_completion, "print a completion script for bash or zsh")
 
 #define X(name, fn, help) int fn(int argc, char **argv);
 CLI_COMMANDS(X)

@@ -111,6 +111,30 @@ void text_safe(struct buf *b, struct str s, enum text_mode mode) {
 	}
 }
 
+static void put_u16(struct buf *b, uint32_t unit) {
+	w_fmt(b, "\\u%04x", unit);
+}
+
+void text_json(struct buf *b, struct str json) {
+	while (json.n > 0) {
+		uint32_t c = 0;
+		size_t n = next_char(json, &c);
+		if (n == 0) {
+			w_bytes(b, STR("\xef\xbf\xbd"));
+			n = 1;
+		} else if ((c < 0x7f && c != 0) ||
+		           (c > 0x9f && !in_ranges(c, hidden, ARRAY_LEN(hidden)))) {
+			w_bytes(b, str_head(json, n));
+		} else if (c > 0xffff) {
+			put_u16(b, 0xd800 + ((c - 0x10000) >> 10));
+			put_u16(b, 0xdc00 + ((c - 0x10000) & 0x3ff));
+		} else {
+			put_u16(b, c);
+		}
+		json = str_from(json, n);
+	}
+}
+
 static size_t char_width(uint32_t c) {
 	if (c < 0x300)
 		return 1;
@@ -147,31 +171,52 @@ struct str text_fit(struct str s, size_t width) {
 
 /* ---- tables ---- */
 
-enum { TABLE_COLUMNS_MAX = 64 };
+enum { COLUMN_WIDTH_MIN = 8, HEAD_TEXT_MAX = 64 * 1024 };
 #define TABLE_TEXT_MAX (64 * MIB)
+
+struct column {
+	char *head; /* harmless */
+	bool is_right;
+	size_t width;
+};
 
 struct table {
 	size_t columns;
-	const char *heads[TABLE_COLUMNS_MAX];
-	bool is_right[TABLE_COLUMNS_MAX];
+	struct column *column;
 	struct buf text; /* all cells, back to back */
 	size_t *ends;    /* of each cell in text */
 	size_t cells, cap;
 };
 
-struct table *table_new(const char *const *heads, size_t count) {
-	assert(count > 0 && count <= TABLE_COLUMNS_MAX);
+struct table *table_new_str(const struct str *heads, size_t count) {
+	assert(count > 0);
 	struct table *t = xcalloc(1, sizeof(*t));
 	t->columns = count;
-	for (size_t i = 0; i < count; i++)
-		t->heads[i] = heads[i];
+	t->column = xcalloc(count, sizeof(*t->column));
+	for (size_t i = 0; i < count; i++) {
+		struct buf b;
+		buf_init(&b, HEAD_TEXT_MAX);
+		text_safe(&b, heads[i], TEXT_LINE);
+		t->column[i].head = str_dup(buf_peek(&b));
+		buf_fini(&b);
+	}
 	buf_init(&t->text, TABLE_TEXT_MAX);
 	return t;
+}
+
+struct table *table_new(const char *const *heads, size_t count) {
+	auto_free struct str *names = xcalloc(count, sizeof(*names));
+	for (size_t i = 0; i < count; i++)
+		names[i] = str_of(heads[i]);
+	return table_new_str(names, count);
 }
 
 void table_free(struct table **t) {
 	if (*t == NULL)
 		return;
+	for (size_t i = 0; i < (*t)->columns; i++)
+		free((*t)->column[i].head);
+	free((*t)->column);
 	buf_fini(&(*t)->text);
 	free((*t)->ends);
 	free(*t);
@@ -198,11 +243,20 @@ void table_cell_fmt(struct table *t, const char *fmt, ...) {
 
 void table_right(struct table *t, size_t idx) {
 	assert(idx < t->columns);
-	t->is_right[idx] = true;
+	t->column[idx].is_right = true;
 }
 
 size_t table_rows(const struct table *t) {
 	return t->cells / t->columns;
+}
+
+size_t table_bytes(const struct table *t) {
+	return t->text.len;
+}
+
+void table_clear(struct table *t) {
+	buf_clear(&t->text);
+	t->cells = 0;
 }
 
 static struct str cell_at(const struct table *t, size_t idx) {
@@ -215,48 +269,68 @@ static void pad(struct buf *out, size_t n) {
 		w_u8(out, ' ');
 }
 
-static void put_cell(const struct table *t, struct buf *out, struct str s, size_t column,
-                     size_t width) {
-	bool is_last = column + 1 == t->columns;
+static void put_cell(const struct table *t, struct buf *out, struct str s, size_t idx) {
+	const struct column *c = &t->column[idx];
 	size_t w = text_width(s);
-	if (w > width) {
-		w_bytes(out, text_fit(s, MAX(width, (size_t)1) - 1));
+	size_t left = c->width > w ? c->width - w : 0;
+	if (w > c->width) {
+		struct str head = text_fit(s, MAX(c->width, (size_t)1) - 1);
+		w_bytes(out, head);
 		w_bytes(out, STR("…"));
-		w = width;
+		left = c->width - MIN(c->width, text_width(head) + 1);
 	} else {
-		if (t->is_right[column])
-			pad(out, width - w);
+		if (c->is_right)
+			pad(out, left);
 		w_bytes(out, s);
 	}
-	if (!is_last)
-		pad(out, (t->is_right[column] ? 0 : width - w) + 2);
+	if (idx + 1 < t->columns)
+		pad(out, (c->is_right && w <= c->width ? 0 : left) + 2);
 }
 
-static void column_widths(const struct table *t, size_t width, size_t *widths) {
-	size_t before = 0;
-	for (size_t c = 0; c < t->columns; c++) {
-		widths[c] = text_width(str_of(t->heads[c]));
-		for (size_t r = 0; r < table_rows(t); r++)
-			widths[c] = MAX(widths[c], text_width(cell_at(t, r * t->columns + c)));
-		if (c + 1 < t->columns)
-			before += widths[c] + 2;
+static size_t sum_of(const struct table *t, size_t most) {
+	size_t sum = 2 * (t->columns - 1);
+	for (size_t i = 0; i < t->columns; i++)
+		sum += MIN(t->column[i].width, most);
+	return sum;
+}
+
+/* The widest columns give way first, down to a width at which something can still be read. */
+static void fit_columns(struct table *t, size_t width) {
+	size_t low = COLUMN_WIDTH_MIN;
+	size_t high = width;
+	while (low < high) {
+		size_t mid = (low + high + 1) / 2;
+		if (sum_of(t, mid) <= width)
+			low = mid;
+		else
+			high = mid - 1;
 	}
-	size_t last = t->columns - 1;
-	if (width > 0 && before + widths[last] > width)
-		widths[last] = MAX(width > before ? width - before : 0, (size_t)12);
+	if (sum_of(t, SIZE_MAX) > width)
+		for (size_t i = 0; i < t->columns; i++)
+			t->column[i].width = MIN(t->column[i].width, MAX(low, high));
 }
 
-void table_print(const struct table *t, struct buf *out, size_t width, bool bold) {
-	size_t widths[TABLE_COLUMNS_MAX] = { 0 };
-	column_widths(t, width, widths);
+static void column_widths(struct table *t, size_t width) {
+	for (size_t c = 0; c < t->columns; c++) {
+		size_t w = text_width(str_of(t->column[c].head));
+		for (size_t r = 0; r < table_rows(t); r++)
+			w = MAX(w, text_width(cell_at(t, r * t->columns + c)));
+		t->column[c].width = w;
+	}
+	if (width > 0)
+		fit_columns(t, width);
+}
+
+void table_print(struct table *t, struct buf *out, size_t width, bool bold) {
+	column_widths(t, width);
 	if (bold)
 		w_bytes(out, STR("\033[1m"));
 	for (size_t c = 0; c < t->columns; c++)
-		put_cell(t, out, str_of(t->heads[c]), c, widths[c]);
+		put_cell(t, out, str_of(t->column[c].head), c);
 	w_bytes(out, bold ? STR("\033[0m\n") : STR("\n"));
 	for (size_t i = 0; i < table_rows(t) * t->columns; i++) {
 		size_t c = i % t->columns;
-		put_cell(t, out, cell_at(t, i), c, widths[c]);
+		put_cell(t, out, cell_at(t, i), c);
 		if (c + 1 == t->columns)
 			w_u8(out, '\n');
 	}

@@ -22,21 +22,27 @@ enum text_mode {
 
 /* Appends `s` made harmless. The buffer's limit bounds the output (sticky `bad`). */
 void text_safe(struct buf *b, struct str s, enum text_mode mode);
+/* Appends JSON text with the same characters written as \uNNNN, which is the same document. */
+void text_json(struct buf *b, struct str json);
 /* Columns that harmless UTF-8 text takes in a terminal: wide East Asian and emoji 2, combining marks 0. */
 size_t text_width(struct str s);
 /* The longest head of s that fits in `width` columns, at a character's boundary. */
 struct str text_fit(struct str s, size_t width);
 
-/* A table of text cells. Cells are copied and made harmless; the last column may be cut at the width. */
+/* A table of text cells. Heads and cells are copied and made harmless; cells are cut where the table is wider
+ * than the terminal, widest columns first. */
 struct table;
 struct table *table_new(const char *const *heads, size_t count) must_use;
+struct table *table_new_str(const struct str *heads, size_t count) must_use;
 void table_free(struct table **t);
 void table_cell(struct table *t, struct str s);
 void table_cell_fmt(struct table *t, const char *fmt, ...) printf_like(2, 3);
 /* Right-align column idx (numbers). */
 void table_right(struct table *t, size_t idx);
 size_t table_rows(const struct table *t);
+size_t table_bytes(const struct table *t); /* of text held */
+void table_clear(struct table *t);         /* drops the rows, keeps the heads */
 /* width 0: nothing is cut. `bold` puts heads in bold. */
-void table_print(const struct table *t, struct buf *out, size_t width, bool bold);
+void table_print(struct table *t, struct buf *out, size_t width, bool bold);
 
 #endif

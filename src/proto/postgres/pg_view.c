@@ -96,6 +96,7 @@ static struct command_view *command_new(struct pg_view *v, enum view_kind kind) 
 	c->c.kind = kind;
 	c->c.c_off = v->client.begin;
 	c->c.received_ns = v->now_ns;
+	c->c.seq = v->now_seq;
 	c->u_end = v->u_base + (v->client.next - v->u_base_off);
 	return c;
 }
@@ -365,6 +366,7 @@ static void take_bytes(struct pg_view *v, struct side_view *s, struct str in) {
 void pg_view_bytes(struct pg_view *v, const struct view_bytes *in) {
 	struct side_view *s = in->from_client ? &v->client : &v->target;
 	v->now_ns = in->now_ns;
+	v->now_seq = in->seq;
 	if (in->from_client) {
 		v->u_base = v->u_len;
 		v->u_base_off = in->offset;

@@ -32,6 +32,7 @@ struct view_command {
 	uint32_t rows_max;            /* of Execute */
 	uint32_t function_oid;
 	uint64_t c_off; /* of the message that ran it, in stream C */
+	uint64_t seq;   /* of the event that completed that message */
 	/* parameters: decode with pg_values_next(); types may be fewer than values */
 	struct pg_values params;
 	struct pg_formats param_formats;
@@ -88,6 +89,7 @@ struct view_bytes {
 	uint64_t offset;
 	struct str bytes;
 	uint64_t now_ns;
+	uint64_t seq; /* of the event */
 };
 void pg_view_bytes(struct pg_view *v, const struct view_bytes *in);
 /* A redacted span of C or T, or bytes that are missing from the record. */

@@ -76,7 +76,7 @@ struct pg_view {
 	struct list asks;
 	uint64_t commands;
 	bool is_copy_in; /* the target reads CopyData: Sync is swallowed */
-	uint64_t now_ns;
+	uint64_t now_ns, now_seq;
 };
 
 struct blob blob_of(struct str s);
