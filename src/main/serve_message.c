@@ -151,8 +151,7 @@ static void on_config(struct serve *sv, struct str body) {
 		rc = serve_listeners_bind(&w.listeners, &sv->listeners, &e);
 	if (rc == 0)
 		apply_listeners(sv, &w.listeners);
-	else
-		log_error("supervisor.config.refused", kv_z("reason", e.text), kv_err(rc));
+	/* What went wrong is the keeper's to log, with the place in the file. */
 	answer_config(sv, rc, &e);
 	if (rc == 0)
 		sup_configured(&sv->sup, mono_ns());
@@ -183,16 +182,14 @@ static void on_stalled(struct serve *sv, enum role from, struct str body) {
 static void on_reloaded(struct serve *sv, struct str body) {
 	struct rd r = rd_of(body);
 	int code = (int)rd_u32(&r);
-	struct str text = rd_vstr(&r);
 
+	(void)rd_vstr(&r); /* why: the keeper has logged it, with the place in the file */
 	if (rd_done(&r) < 0)
 		return;
 	timer_stop(sv->loop, &sv->reload_limit);
 	serve_notify_say(&sv->notify, "READY=1");
 	if (code == 0)
 		log_info("supervisor.reloaded");
-	else
-		log_error("supervisor.reload.refused", kv_str("reason", text), kv_err(code));
 }
 
 static void on_message(struct serve_proc *p, const struct ipc_msg *m) {

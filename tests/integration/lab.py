@@ -214,11 +214,12 @@ class Gateway:
     # --- life ---
     def start(self, wait=True):
         env = {"PATH": os.environ["PATH"], **self.env}
+        mark = self.mark()
         self.process = subprocess.Popen([self.binary, "serve", "--config", str(self.config), "--log", "json", *self.args], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, env=env, cwd="/")
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         if wait:
-            self.wait_event("ready")
+            self.wait_event("ready", after=mark)
         return self
 
     def _read(self, process):
