@@ -140,8 +140,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		(void)close(fd);
 		(void)close(w.peers[i]);
 	}
-	for (size_t i = 0; i < ROLE_COUNT; i++)
-		w.k.chan[i].k = &w.k;
 	keeper_fini(&w.k);
 	return 0;
 }
