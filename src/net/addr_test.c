@@ -45,9 +45,9 @@ TEST(addr_texts) {
 TEST(addr_loopback) {
 	struct sockaddr_storage u = { .ss_family = AF_UNIX }, none = { 0 };
 	struct sockaddr_storage yes[] = { ip4("127.0.0.1", 1), ip4("127.9.9.9", 1), ip6("::1", 1),
-					  ip6("::ffff:127.0.0.1", 1), u };
+		                          ip6("::ffff:127.0.0.1", 1), u };
 	struct sockaddr_storage no[] = { ip4("10.0.0.1", 1), ip4("128.0.0.1", 1), ip6("::2", 1),
-					 ip6("::ffff:10.0.0.1", 1), none };
+		                         ip6("::ffff:10.0.0.1", 1), none };
 
 	for (size_t i = 0; i < ARRAY_LEN(yes); i++)
 		CHECK(addr_is_loopback(&yes[i]));

@@ -21,7 +21,8 @@ static void sign(X509 *x, EVP_PKEY *key, const char *san) {
 	(void)ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
 	(void)X509_gmtime_adj(X509_getm_notBefore(x), -3600);
 	(void)X509_gmtime_adj(X509_getm_notAfter(x), 86400);
-	(void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"test", -1, -1, 0);
+	(void)X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"test", -1, -1,
+	                                 0);
 	(void)X509_set_issuer_name(x, name);
 	(void)X509_set_pubkey(x, key);
 	X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);

@@ -38,6 +38,7 @@ struct tls {
 	bool is_empty;        /* the socket had no more in this call */
 	bool is_up; /* the handshake is done; OpenSSL itself forgets that after an error */
 	bool is_eof, is_dead, is_io_error;
+	int end; /* how reading ended, once it did */
 	const char *reason;
 };
 
@@ -137,7 +138,8 @@ static BIO *bio_new(struct tls *t) {
 
 void tls_setup(void) {
 	static const char *const bundles[] = { "/etc/ssl/certs/ca-certificates.crt",
-					       "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem" };
+		                               "/etc/pki/tls/certs/ca-bundle.crt",
+		                               "/etc/ssl/cert.pem" };
 
 	(void)OPENSSL_init_ssl(0, NULL);
 	if (bio_method == NULL) {
@@ -212,7 +214,8 @@ static int use_chain(SSL_CTX *c, struct str pem) {
 static int use_key(SSL_CTX *c, struct str pem) {
 	BIO *b = pem_bio(pem);
 	EVP_PKEY *k = PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL);
-	int ok = k != NULL && SSL_CTX_use_PrivateKey(c, k) == 1 && SSL_CTX_check_private_key(c) == 1;
+	int ok = k != NULL && SSL_CTX_use_PrivateKey(c, k) == 1 &&
+	         SSL_CTX_check_private_key(c) == 1;
 
 	EVP_PKEY_free(k);
 	BIO_free(b);
@@ -429,7 +432,8 @@ static int failure(struct tls *t, int ret) {
 		return H_EIO;
 	/* EOF without close_notify: the protocols that we carry end their own messages. */
 	if (t->is_eof && t->is_up &&
-	    (why == SSL_ERROR_SYSCALL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING))
+	    (why == SSL_ERROR_SYSCALL ||
+	     ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING))
 		return H_ECLOSED;
 	t->reason = reason_of(t, code);
 	return H_ETLS;
@@ -458,8 +462,8 @@ int tls_read(struct tls *t, struct tls_scratch *s, void *p, size_t n) {
 	size_t got = 0, one = 0;
 	int rc = 0;
 
-	if (t->is_dead)
-		return H_ETLS;
+	if (t->end != 0 || t->is_dead)
+		return t->end != 0 ? t->end : H_ETLS;
 	n = MIN(n, (size_t)READ_MAX);
 	enter(t, s);
 	while (got < n) {
@@ -472,7 +476,8 @@ int tls_read(struct tls *t, struct tls_scratch *s, void *p, size_t n) {
 		got += one;
 	}
 	rc = leave(t, rc);
-	/* Bytes before an end or a failure are bytes: the end is seen again at the next call. */
+	t->end = rc;
+	/* Bytes before an end or a failure are bytes: the end is told at the next call. */
 	return got != 0 ? (int)got : rc;
 }
 
@@ -526,7 +531,7 @@ void tls_bye(struct tls *t, struct tls_scratch *s) {
 }
 
 bool tls_has_buffered(const struct tls *t) {
-	return t->pending.len != 0 || SSL_has_pending(t->ssl) != 0;
+	return t->end != 0 || t->pending.len != 0 || SSL_has_pending(t->ssl) != 0;
 }
 
 bool tls_wants_write(const struct tls *t) {

@@ -57,7 +57,7 @@ int tls_write(struct tls *t, struct tls_scratch *s, struct str bytes) must_use;
 int tls_flush(struct tls *t) must_use;
 /* close_notify, as far as the socket takes it. */
 void tls_bye(struct tls *t, struct tls_scratch *s);
-/* Bytes that a read would yield without the socket becoming readable. */
+/* Bytes, or an end, that a read would yield without the socket becoming readable. */
 bool tls_has_buffered(const struct tls *t);
 bool tls_wants_write(const struct tls *t);
 

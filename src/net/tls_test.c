@@ -133,7 +133,8 @@ TEST(tls_carries_bytes) {
 
 		REQUIRE(n >= 0);
 		sent += (size_t)n;
-		n = tls_read(p.client, p.scratch, in + got, MIN(all - got, (size_t)(1 + i % 70000)));
+		n = tls_read(p.client, p.scratch, in + got,
+		             MIN(all - got, (size_t)(1 + i % 70000)));
 		REQUIRE(n >= 0);
 		got += (size_t)n;
 	}

@@ -130,7 +130,8 @@ static void *recorder(void *arg) {
 /* ---- keeper ---- */
 
 static int dial(int port) {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		                 .sin_port = htons((uint16_t)port),
 		                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -270,11 +271,16 @@ static char *slurp(const char *path) {
 
 static void give_snapshot(struct rig *g, const char *cert, const char *key, const char *ca) {
 	struct snapshot_listener l = { .protocol = STR("postgres"), .address = STR("127.0.0.1:0") };
-	struct snapshot_target t = { .connection = STR("shop"), .protocol = STR("postgres"),
+	struct snapshot_target t = { .connection = STR("shop"),
+		                     .protocol = STR("postgres"),
 		                     .server_name = STR("localhost") };
-	struct snapshot s = { .sessions_max = SLOTS, .preadmission_max = 256,
-		              .admission_ns = 10 * NS_PER_S, .listeners = &l, .listener_count = 1,
-		              .targets = &t, .target_count = 1 };
+	struct snapshot s = { .sessions_max = SLOTS,
+		              .preadmission_max = 256,
+		              .admission_ns = 10 * NS_PER_S,
+		              .listeners = &l,
+		              .listener_count = 1,
+		              .targets = &t,
+		              .target_count = 1 };
 	auto_free char *c = slurp(cert), *k = slurp(key), *a = slurp(ca);
 	struct buf b;
 
@@ -293,7 +299,8 @@ static void give_snapshot(struct rig *g, const char *cert, const char *key, cons
 }
 
 static int listen_on(int port) {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		                 .sin_port = htons((uint16_t)port),
 		                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
 

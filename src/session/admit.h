@@ -19,7 +19,7 @@ struct admit_msg {
 };
 
 struct grant_msg {
-	uint64_t grant;        /* names it in later messages */
+	uint64_t grant; /* names it in later messages */
 	struct grant g;
 	struct str connection; /* key into the snapshot, for the target's TLS */
 	struct str role;

@@ -4,12 +4,19 @@
 #include "base/test.h"
 
 static void sample_admit(struct buf *b) {
-	struct admit_msg m = { .ring = 3, .slot = 7, .generation = 9, .protocol = STR("postgres"),
-		               .admit = { .connection = STR("shop"), .role = STR("ro"),
-		                          .database = STR("db"), .hint = STR("oauth"),
-		                          .proof_kind = PROOF_PASSWORD, .proof = STR("hsd1_x"),
+	struct admit_msg m = { .ring = 3,
+		               .slot = 7,
+		               .generation = 9,
+		               .protocol = STR("postgres"),
+		               .admit = { .connection = STR("shop"),
+		                          .role = STR("ro"),
+		                          .database = STR("db"),
+		                          .hint = STR("oauth"),
+		                          .proof_kind = PROOF_PASSWORD,
+		                          .proof = STR("hsd1_x"),
 		                          .client_app = STR("psql") },
-		               .client_address = STR("127.0.0.1:5"), .client_tls = STR("TLSv1.3 X"),
+		               .client_address = STR("127.0.0.1:5"),
+		               .client_tls = STR("TLSv1.3 X"),
 		               .server_name = STR("orders.pg") };
 
 	buf_init(b, 64 * KIB);
@@ -17,12 +24,19 @@ static void sample_admit(struct buf *b) {
 }
 
 static void sample_grant(struct buf *b) {
-	struct grant_msg m = { .grant = 77, .connection = STR("shop"), .role = STR("ro"),
-		               .g = { .sid = { 1, 2, 3 }, .short_id = "k7m2-9xqe",
-		                      .upstream_user = STR("app"), .database = STR("shop"),
-		                      .server_name = STR("db.example"), .tls = TLS_VERIFY_FULL,
-		                      .is_unix = true, .hygiene = HYGIENE_OPEN,
-		                      .durable = DURABLE_BOTH_WAYS, .session_max_ns = 5,
+	struct grant_msg m = { .grant = 77,
+		               .connection = STR("shop"),
+		               .role = STR("ro"),
+		               .g = { .sid = { 1, 2, 3 },
+		                      .short_id = "k7m2-9xqe",
+		                      .upstream_user = STR("app"),
+		                      .database = STR("shop"),
+		                      .server_name = STR("db.example"),
+		                      .tls = TLS_VERIFY_FULL,
+		                      .is_unix = true,
+		                      .hygiene = HYGIENE_OPEN,
+		                      .durable = DURABLE_BOTH_WAYS,
+		                      .session_max_ns = 5,
 		                      .cancel_key = { 9, 8, 7, 6 } } };
 
 	buf_init(b, 64 * KIB);

@@ -9,7 +9,7 @@
 #include "net/tls.h"
 
 struct conn {
-	int fd; /* -1: none */
+	int fd;          /* -1: none */
 	struct tls *tls; /* NULL: plain */
 };
 

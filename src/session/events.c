@@ -87,7 +87,9 @@ static bool put_forwarded(struct session *s) {
 		/* Records that TLS still keeps have not been handed over. */
 		if (d->sent == d->told_sent || conn_is_unsent(&d->conn))
 			continue;
-		struct rec r = { .type = REC_FORWARDED, .stream = streams[i], .ns = d->sent_ns,
+		struct rec r = { .type = REC_FORWARDED,
+			         .stream = streams[i],
+			         .ns = d->sent_ns,
 			         .head = str_mem(raw, put_varint(raw, d->sent)) };
 
 		if (!put_ring(s, &r))
@@ -192,7 +194,9 @@ bool rec_end(struct session *s, int code) {
 		return s->is_deaf || no_room(s) != 0;
 	buf_clear(b);
 	rec_put_end(b, code, str_of(code == 0 ? "closed" : h_err_text(code)), s->off);
-	struct rec r = { .type = REC_END, .stream = STREAM_C, .ns = mono_ns(), .head = buf_peek(b) };
+	struct rec r = {
+		.type = REC_END, .stream = STREAM_C, .ns = mono_ns(), .head = buf_peek(b)
+	};
 
 	return put_ring(s, &r) || s->is_deaf || no_room(s) != 0;
 }

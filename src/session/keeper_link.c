@@ -90,7 +90,10 @@ static void on_login_reply(struct ipc_msg *m, struct session *s) {
 	int32_t code = (int32_t)rd_u32(&r);
 	uint8_t is_done = rd_u8(&r);
 	struct str bytes = rd_vstr(&r), text = rd_vstr(&r);
-	struct event ev = { .kind = EV_LOGIN, .code = code, .is_done = is_done == 1, .bytes = bytes,
+	struct event ev = { .kind = EV_LOGIN,
+		            .code = code,
+		            .is_done = is_done == 1,
+		            .bytes = bytes,
 		            .text = text };
 
 	if (s == NULL || rd_done(&r) < 0 || grant != s->grant || s->state != S_LIVE)
@@ -189,7 +192,7 @@ static void send_grants(struct thread *t) {
 	uint32_t count = 0;
 
 	buf_init(&list, IPC_MAX - 1024);
-	list_each(it, &t->sessions) {
+	list_each (it, &t->sessions) {
 		struct session *s = container_of(it, struct session, link);
 
 		if (s->state != S_LIVE)
@@ -215,9 +218,10 @@ static void send_grants(struct thread *t) {
 }
 
 static void fail_questions(struct thread *t) {
-	list_each_safe(it, tmp, &t->sessions) {
+	list_each_safe (it, tmp, &t->sessions) {
 		struct session *s = container_of(it, struct session, link);
-		struct event ev = { .kind = EV_LOGIN, .code = H_EKEEPER,
+		struct event ev = { .kind = EV_LOGIN,
+			            .code = H_EKEEPER,
 			            .text = STR("the gateway is not ready") };
 
 		if (s->state == S_LIVE && s->is_login_asked) {
@@ -243,6 +247,6 @@ void keeper_state(struct thread *t, bool is_up) {
 	}
 	t->is_keeper_up = true;
 	send_grants(t);
-	list_each_safe(it, tmp, &t->sessions)
+	list_each_safe (it, tmp, &t->sessions)
 		session_tick(container_of(it, struct session, link), thread_now(t));
 }

@@ -60,8 +60,12 @@ static size_t relay_window(struct session *s, enum side from, size_t n) {
 		return 0;
 	buf_clear(&s->t->event);
 	rec_put_raw(&s->t->event, s->off[said(from)], STR_NONE);
-	struct rec r = { .type = REC_RAW, .stream = said(from), .intent = holds, .ns = d->read_ns,
-		         .head = buf_peek(&s->t->event), .bytes = bytes };
+	struct rec r = { .type = REC_RAW,
+		         .stream = said(from),
+		         .intent = holds,
+		         .ns = d->read_ns,
+		         .head = buf_peek(&s->t->event),
+		         .bytes = bytes };
 	uint64_t seq = rec_append(s, &r);
 
 	if (seq == 0)
@@ -89,8 +93,11 @@ static uint64_t do_relay(struct session *s, enum side from, uint64_t n) {
 static bool put_aux_fact(struct session *s, struct str name, struct str bytes, uint64_t *ret_seq) {
 	buf_clear(&s->t->event);
 	rec_put_fact(&s->t->event, name, STR_NONE);
-	struct rec r = { .type = REC_FACT, .intent = rec_holds(s, SIDE_AUX), .ns = mono_ns(),
-		         .head = buf_peek(&s->t->event), .bytes = bytes };
+	struct rec r = { .type = REC_FACT,
+		         .intent = rec_holds(s, SIDE_AUX),
+		         .ns = mono_ns(),
+		         .head = buf_peek(&s->t->event),
+		         .bytes = bytes };
 
 	*ret_seq = rec_append(s, &r);
 	return *ret_seq != 0;
@@ -109,8 +116,11 @@ static size_t skip_window(struct session *s, enum side from, size_t n, uint8_t w
 	} else {
 		buf_clear(&s->t->event);
 		rec_put_why(&s->t->event, why, s->off[said(from)], STR_NONE);
-		struct rec r = { .type = REC_DROPPED, .stream = said(from), .ns = d->read_ns,
-			         .head = buf_peek(&s->t->event), .bytes = bytes };
+		struct rec r = { .type = REC_DROPPED,
+			         .stream = said(from),
+			         .ns = d->read_ns,
+			         .head = buf_peek(&s->t->event),
+			         .bytes = bytes };
 
 		if (rec_append(s, &r) == 0)
 			return 0;
@@ -145,7 +155,9 @@ static uint64_t do_redact(struct session *s, const struct deferred *o) {
 	} else {
 		buf_clear(&s->t->event);
 		rec_put_redacted(&s->t->event, o->why, s->off[said(d->which)], o->n);
-		struct rec r = { .type = REC_REDACTED, .stream = said(d->which), .ns = d->read_ns,
+		struct rec r = { .type = REC_REDACTED,
+			         .stream = said(d->which),
+			         .ns = d->read_ns,
 			         .head = buf_peek(&s->t->event) };
 
 		if (rec_append(s, &r) == 0)
@@ -312,8 +324,10 @@ static uint64_t order_now(struct session *s, enum side lane, struct deferred *o,
 /* ---- emit ---- */
 
 static uint64_t emit_pass(struct session *s, const struct order *o) {
-	struct deferred d = { .kind = (uint8_t)o->kind, .side = (uint8_t)o->side,
-		              .why = (uint8_t)o->why, .n = o->n };
+	struct deferred d = { .kind = (uint8_t)o->kind,
+		              .side = (uint8_t)o->side,
+		              .why = (uint8_t)o->why,
+		              .n = o->n };
 	enum side to = side_other(o->side);
 
 	if (o->kind == ORD_RELAY) {
@@ -329,7 +343,9 @@ static uint64_t emit_pass(struct session *s, const struct order *o) {
 }
 
 static uint64_t emit_send(struct session *s, const struct order *o) {
-	struct deferred d = { .kind = ORD_SEND, .side = (uint8_t)o->side, .why = (uint8_t)o->why,
+	struct deferred d = { .kind = ORD_SEND,
+		              .side = (uint8_t)o->side,
+		              .why = (uint8_t)o->why,
 		              .secret = o->secret };
 	struct str rest = o->bytes;
 	uint64_t seq = s->seq;
@@ -348,8 +364,9 @@ static uint64_t emit_send(struct session *s, const struct order *o) {
 
 /* A ready event belongs behind the bytes that it speaks of: mostly the target's answer. */
 static uint64_t emit_event(struct session *s, uint8_t rec_type, struct str payload) {
-	struct deferred d = { .kind = ORD_FACT, .rec_type = rec_type, .n = payload.n,
-		              .ns = mono_ns() };
+	struct deferred d = {
+		.kind = ORD_FACT, .rec_type = rec_type, .n = payload.n, .ns = mono_ns()
+	};
 	bool is_busy = s->sides[SIDE_CLIENT].lane.len == 0 && s->sides[SIDE_TARGET].lane.len != 0;
 
 	return order_now(s, is_busy ? SIDE_TARGET : SIDE_CLIENT, &d, payload);
@@ -357,10 +374,17 @@ static uint64_t emit_event(struct session *s, uint8_t rec_type, struct str paylo
 
 static uint64_t emit_command(struct session *s, const struct command *c) {
 	uint64_t now = mono_ns();
-	struct rec_command r = { .kind = (uint8_t)c->kind, .status = (uint8_t)c->status, .verb = c->verb,
-		                 .c_off = c->c_off, .c_len = c->c_len, .text_off = c->text_off,
-		                 .text_len = c->text_len, .t_off = c->t_off, .t_len = c->t_len,
-		                 .rows = c->rows, .row_bytes = c->row_bytes,
+	struct rec_command r = { .kind = (uint8_t)c->kind,
+		                 .status = (uint8_t)c->status,
+		                 .verb = c->verb,
+		                 .c_off = c->c_off,
+		                 .c_len = c->c_len,
+		                 .text_off = c->text_off,
+		                 .text_len = c->text_len,
+		                 .t_off = c->t_off,
+		                 .t_len = c->t_len,
+		                 .rows = c->rows,
+		                 .row_bytes = c->row_bytes,
 		                 .received_dt = (int64_t)(c->received_ns - now),
 		                 .done_dt = c->done_ns != 0 ? (int64_t)(c->done_ns - now) : 0 };
 	uint8_t raw[256];
@@ -411,7 +435,8 @@ static void emit_to_keeper(struct session *s, const struct order *o) {
 		s->is_dial_asked = true;
 		keeper_send(s->t, IPC_DIAL, keeper_id(s), buf_peek(&b));
 	} else {
-		size_t n = target->conn.tls != NULL ? tls_end_point(target->conn.tls, end_point) : 0;
+		size_t n = target->conn.tls != NULL ? tls_end_point(target->conn.tls, end_point)
+		                                    : 0;
 
 		s->is_login_asked = true;
 		w_u64(&b, s->grant);

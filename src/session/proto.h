@@ -61,31 +61,38 @@ enum proto_why {
 #define X(name, text, help) WHY_##name,
 	PROTO_WHYS(X)
 #undef X
-	WHY_COUNT
+		WHY_COUNT
 };
 
 /* ---- the decoded command, one record event per command (DESIGN §7) ---- */
 enum command_kind {
-	CMD_QUERY,    /* simple query: one or more statements */
-	CMD_EXECUTE,  /* extended protocol: one Execute */
-	CMD_PARSE,    /* a Parse that failed, or was never executed, is no command; kept for refusals */
+	CMD_QUERY,   /* simple query: one or more statements */
+	CMD_EXECUTE, /* extended protocol: one Execute */
+	CMD_PARSE, /* a Parse that failed, or was never executed, is no command; kept for refusals */
 	CMD_FUNCTION, /* FunctionCall */
 	CMD_CANCEL,
 	CMD_KIND_COUNT
 };
-enum command_status { CMD_OK, CMD_FAILED, CMD_SKIPPED, CMD_REFUSED, CMD_UNKNOWN /* session ended first */ };
+enum command_status {
+	CMD_OK,
+	CMD_FAILED,
+	CMD_SKIPPED,
+	CMD_REFUSED,
+	CMD_UNKNOWN /* session ended first */
+};
 
 struct command {
 	enum command_kind kind;
 	enum command_status status;
-	struct str verb;        /* upper case first keyword, or the completion tag's; at most 24 bytes */
-	struct str sqlstate;    /* five characters, or empty */
+	struct str verb; /* upper case first keyword, or the completion tag's; at most 24 bytes */
+	struct str sqlstate;     /* five characters, or empty */
 	uint8_t text_sha256[32]; /* of the statement's text; zero when there is none */
-	uint64_t c_off, c_len;  /* the message that ran it, in stream C (first type byte on) */
-	uint64_t text_off, text_len; /* the statement's text in stream C, which may be an earlier Parse's */
-	uint64_t t_off, t_len;  /* its answer in stream T */
-	uint64_t rows;          /* rows returned, or affected by the tag */
-	uint64_t row_bytes;     /* bytes of DataRow / CopyData payload, both directions */
+	uint64_t c_off, c_len;   /* the message that ran it, in stream C (first type byte on) */
+	uint64_t text_off,
+		text_len; /* the statement's text in stream C, which may be an earlier Parse's */
+	uint64_t t_off, t_len;         /* its answer in stream T */
+	uint64_t rows;                 /* rows returned, or affected by the tag */
+	uint64_t row_bytes;            /* bytes of DataRow / CopyData payload, both directions */
 	uint64_t received_ns, done_ns; /* monotonic: last byte read, last answer byte read */
 };
 
@@ -107,13 +114,13 @@ struct grant {
 	char short_id[10];
 	struct str upstream_user;
 	struct str database;
-	struct str server_name;   /* for TLS verification of the target */
+	struct str server_name; /* for TLS verification of the target */
 	enum tls_mode tls;
-	bool is_unix;             /* the target is a Unix socket: TLS is never spoken there */
+	bool is_unix; /* the target is a Unix socket: TLS is never spoken there */
 	enum hygiene hygiene;
 	enum durable durable;
-	uint64_t session_max_ns;  /* length of the session's life; 0 = none */
-	uint8_t cancel_key[4];    /* for a protocol 3.0 client */
+	uint64_t session_max_ns; /* length of the session's life; 0 = none */
+	uint8_t cancel_key[4];   /* for a protocol 3.0 client */
 };
 
 /* ---- orders ---- */
@@ -122,18 +129,18 @@ enum order_kind {
 	ORD_SKIP,   /* side: from; n; why: recorded, not forwarded (n is within what was shown) */
 	ORD_REDACT, /* side: from; n; why: only place and length are recorded, not forwarded */
 	ORD_SEND,   /* side: to; bytes; why; secret: the record keeps place and length only */
-	ORD_NEED,   /* side; n: show this message whole, n bytes from the front of the unconsumed (budget; EV_NO_BUDGET if none) */
+	ORD_NEED, /* side; n: show this message whole, n bytes from the front of the unconsumed (budget; EV_NO_BUDGET if none) */
 	ORD_COMMAND, /* command */
-	ORD_FACT,   /* fact: name and value, a decoded event ("server_version", "15.4"), at most 4 KiB */
-	ORD_TLS,    /* side: what was sent before goes out first, then TLS starts: server for the client, client for target and aux. EV_TLS_UP or EV_CLOSED follows.
+	ORD_FACT, /* fact: name and value, a decoded event ("server_version", "15.4"), at most 4 KiB */
+	ORD_TLS, /* side: what was sent before goes out first, then TLS starts: server for the client, client for target and aux. EV_TLS_UP or EV_CLOSED follows.
 	             * Plaintext already received beyond what was consumed is an attack (CVE-2021-23214): the shell closes. */
-	ORD_ADMIT,  /* admit: EV_GRANTED (with a connected target) or EV_REFUSED follows */
-	ORD_LOGIN,  /* bytes: the target's challenge, for the keeper; EV_LOGIN follows */
-	ORD_DIAL,   /* side must be SIDE_AUX: EV_DIALED or EV_CLOSED(aux) follows */
+	ORD_ADMIT, /* admit: EV_GRANTED (with a connected target) or EV_REFUSED follows */
+	ORD_LOGIN, /* bytes: the target's challenge, for the keeper; EV_LOGIN follows */
+	ORD_DIAL,  /* side must be SIDE_AUX: EV_DIALED or EV_CLOSED(aux) follows */
 	ORD_CANCEL, /* pid, key: a CancelRequest came in here; the keeper finds its session. Never answered */
 	ORD_BACKEND, /* pid: the target's backend of this session, for the registry */
-	ORD_TIMER,  /* n: absolute monotonic ns, 0 stops; one timer per session; EV_TIMER follows */
-	ORD_CLOSE,  /* reason (H_E… or 0): write what is ordered, then close all sides; nothing is read any more */
+	ORD_TIMER, /* n: absolute monotonic ns, 0 stops; one timer per session; EV_TIMER follows */
+	ORD_CLOSE, /* reason (H_E… or 0): write what is ordered, then close all sides; nothing is read any more */
 	ORD_CLOSE_SIDE, /* side: write what is ordered for it, then shut it down (EOF); the others go on */
 	ORD_KIND_COUNT
 };
@@ -149,7 +156,7 @@ struct order {
 	const struct command *command;
 	const struct admit *admit;
 	int reason;
-	uint32_t pid;     /* ORD_CANCEL, ORD_BACKEND */
+	uint32_t pid; /* ORD_CANCEL, ORD_BACKEND */
 };
 
 /* Where orders go. Returns the seq of the (last) record event the order made, 0 when it made none yet
@@ -162,18 +169,19 @@ struct order_sink {
 
 /* ---- events ---- */
 enum event_kind {
-	EV_TLS_UP,      /* side */
-	EV_GRANTED,     /* grant; the target is connected */
-	EV_REFUSED,     /* code; text: what the client may be told, with ref */
-	EV_LOGIN,       /* code 0: bytes to send (may be empty); is_done: login is complete. code < 0: failed, text for the client */
-	EV_DIALED,      /* side aux */
-	EV_CLOSED,      /* side: the peer closed or failed (code 0: clean EOF; H_ETLS, H_EIO, …) */
-	EV_CANCEL,      /* another connection asked to cancel; pid was compared by the shell */
+	EV_TLS_UP,  /* side */
+	EV_GRANTED, /* grant; the target is connected */
+	EV_REFUSED, /* code; text: what the client may be told, with ref */
+	EV_LOGIN, /* code 0: bytes to send (may be empty); is_done: login is complete. code < 0: failed, text for the client */
+	EV_DIALED, /* side aux */
+	EV_CLOSED, /* side: the peer closed or failed (code 0: clean EOF; H_ETLS, H_EIO, …) */
+	EV_CANCEL, /* another connection asked to cancel; pid was compared by the shell */
 	EV_TIMER,
-	EV_NO_BUDGET,   /* the whole message does not fit the budget */
-	EV_KILL,        /* code: H_EKILLED, H_EEXPIRED, H_ERECORDER, H_EKEEPER, H_EQUOTA, H_EDRAIN…: say it in the protocol, then close */
-	EV_DRAIN,       /* end at the next idle moment */
-	EV_PARSED, EV_DECIDED, /* guardrails, a later issue */
+	EV_NO_BUDGET, /* the whole message does not fit the budget */
+	EV_KILL, /* code: H_EKILLED, H_EEXPIRED, H_ERECORDER, H_EKEEPER, H_EQUOTA, H_EDRAIN…: say it in the protocol, then close */
+	EV_DRAIN, /* end at the next idle moment */
+	EV_PARSED,
+	EV_DECIDED, /* guardrails, a later issue */
 	EV_KIND_COUNT
 };
 
@@ -191,8 +199,8 @@ struct event {
 /* Facts about the client connection, known when the core opens. */
 struct proto_open {
 	struct order_sink *sink;
-	bool is_loopback;      /* TLS may be left out */
-	bool has_tls;          /* the listener can speak TLS */
+	bool is_loopback; /* TLS may be left out */
+	bool has_tls;     /* the listener can speak TLS */
 	uint64_t now_ns;
 	struct str server_version_floor; /* reserved, empty */
 };

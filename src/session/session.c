@@ -64,7 +64,8 @@ static void open_core(struct session *s, uint64_t admission_ns) {
 
 static uint64_t admission_time(struct worker *w) {
 	struct snap *snap = snap_get(&w->snap);
-	uint64_t ns = snap != NULL && snap->s.admission_ns != 0 ? snap->s.admission_ns : 10 * NS_PER_S;
+	uint64_t ns = snap != NULL && snap->s.admission_ns != 0 ? snap->s.admission_ns
+	                                                        : 10 * NS_PER_S;
 
 	snap_release(&snap);
 	return ns;
@@ -445,8 +446,10 @@ enum { ADMIT_GENERATION_AT = 6 };
 static void keep_admit(struct session *s, const struct admit *a) {
 	struct side_state *client = &s->sides[SIDE_CLIENT];
 	char address[ADDR_TEXT_SIZE], tls[TLS_TEXT_SIZE] = "";
-	struct admit_msg m = { .ring = s->t->ring_number, .slot = s->slot,
-		               .generation = s->generation, .protocol = str_of(s->proto->name),
+	struct admit_msg m = { .ring = s->t->ring_number,
+		               .slot = s->slot,
+		               .generation = s->generation,
+		               .protocol = str_of(s->proto->name),
 		               .admit = *a };
 
 	addr_text(address, &s->peer);

@@ -159,10 +159,14 @@ static const char *core_phase(const void *core) {
 	return "any";
 }
 
-static const struct proto frames = { .name = "frames", .core_size = sizeof(struct core),
-	                             .init = core_init, .on_bytes = core_bytes,
-	                             .on_event = core_event, .fini = core_fini,
-	                             .is_idle = core_idle, .phase = core_phase };
+static const struct proto frames = { .name = "frames",
+	                             .core_size = sizeof(struct core),
+	                             .init = core_init,
+	                             .on_bytes = core_bytes,
+	                             .on_event = core_event,
+	                             .fini = core_fini,
+	                             .is_idle = core_idle,
+	                             .phase = core_phase };
 
 const struct proto *proto_find(struct str name) {
 	return str_is(name, "frames") ? &frames : NULL;
@@ -179,8 +183,8 @@ struct peer {
 	uint64_t grant, id;
 	uint64_t seq, durable_seq;
 	struct buf stream[STREAM_COUNT];
-	uint64_t durable_u;          /* bytes of U within what is durable */
-	struct buf from_worker[2];   /* what our client, our target has received */
+	uint64_t durable_u;        /* bytes of U within what is durable */
+	struct buf from_worker[2]; /* what our client, our target has received */
 	uint64_t forwarded[STREAM_COUNT];
 	bool has_ended;
 	int64_t end_code;
@@ -213,11 +217,17 @@ static struct peer *peer_of(struct world *x, uint32_t slot, uint32_t generation)
 
 static void give_snapshot(struct world *x, const struct testcert *cert, uint8_t target_tls) {
 	struct snapshot_listener l = { .protocol = STR("frames"), .address = STR("x") };
-	struct snapshot_target t = { .connection = STR("shop"), .protocol = STR("frames"),
-		                     .server_name = STR("localhost"), .tls = target_tls };
-	struct snapshot s = { .sessions_max = SLOTS, .preadmission_max = 8,
-		              .admission_ns = 10 * NS_PER_S, .listeners = &l, .listener_count = 1,
-		              .targets = &t, .target_count = 1 };
+	struct snapshot_target t = { .connection = STR("shop"),
+		                     .protocol = STR("frames"),
+		                     .server_name = STR("localhost"),
+		                     .tls = target_tls };
+	struct snapshot s = { .sessions_max = SLOTS,
+		              .preadmission_max = 8,
+		              .admission_ns = 10 * NS_PER_S,
+		              .listeners = &l,
+		              .listener_count = 1,
+		              .targets = &t,
+		              .target_count = 1 };
 	struct buf b;
 
 	if (cert != NULL) {
@@ -390,7 +400,8 @@ static struct peer *unbound(struct world *x) {
 static void grant(struct world *x, struct ipc_msg *m) {
 	struct peer *p = unbound(x);
 	struct admit_msg a;
-	struct grant_msg g = { .grant = m->id + 1, .connection = STR("shop"),
+	struct grant_msg g = { .grant = m->id + 1,
+		               .connection = STR("shop"),
 		               .role = STR("default") };
 	struct buf b;
 	int pair[2];
@@ -618,7 +629,11 @@ TEST(session_both_ways_holds_answers) {
 
 TEST(session_split_at_every_byte) {
 	struct world x;
-	static const char script[] = "A\0\0\0\3abc" "R\0\0\0\2xy" "Z\0\0\0\4skip" "N\0\0\0\5whole" "X\0\0\0";
+	static const char script[] = "A\0\0\0\3abc"
+				     "R\0\0\0\2xy"
+				     "Z\0\0\0\4skip"
+				     "N\0\0\0\5whole"
+				     "X\0\0\0";
 	size_t n = sizeof(script); /* the last length byte is the NUL */
 
 	world_make(&x, MIB);
@@ -629,7 +644,8 @@ TEST(session_split_at_every_byte) {
 		turns(&x, 4);
 		CHECK(write(p->client, script + cut, n - cut) == (ssize_t)(n - cut));
 		turns(&x, 6);
-		CHECK_EQ_STR(buf_peek(&p->from_worker[1]), str_mem("R\0\0\0\2xyN\0\0\0\5whole", 17));
+		CHECK_EQ_STR(buf_peek(&p->from_worker[1]),
+		             str_mem("R\0\0\0\2xyN\0\0\0\5whole", 17));
 		CHECK_EQ_U(p->stream[STREAM_C].len, n);
 		CHECK(p->has_ended && p->end_code == 0);
 		CHECK(is_eof(p->client));
@@ -669,8 +685,9 @@ static void storm(uint32_t seed, enum durable durable) {
 		bytes[HEAD + i] = (uint8_t)noise(&rnd);
 	bytes[0] = noise(&rnd) % 2 == 0 ? 'R' : 'N';
 	memcpy(bytes + 1, &len, 4);
-	for (int i = 0; i < 20000 && (p->from_worker[1].len < all + HEAD ||
-	                              p->from_worker[0].len < all + HEAD); i++) {
+	for (int i = 0; i < 20000 &&
+	                (p->from_worker[1].len < all + HEAD || p->from_worker[0].len < all + HEAD);
+	     i++) {
 		x.is_recorder_held = noise(&rnd) % 4 == 0;
 		x.is_commit_held = noise(&rnd) % 3 == 0;
 		size_t most = noise(&rnd) % 90000;
@@ -809,7 +826,8 @@ TEST(session_client_eof_is_in_order) {
 	CHECK(is_eof(p->target));
 	say(p->target, 'R', STR("an answer"));
 	turns(&x, 3);
-	CHECK(memmem(buf_peek(&p->stream[STREAM_T]).p, p->stream[STREAM_T].len, "an answer", 9) != NULL);
+	CHECK(memmem(buf_peek(&p->stream[STREAM_T]).p, p->stream[STREAM_T].len, "an answer", 9) !=
+	      NULL);
 	CHECK(client_has(&x, p, "an answer"));
 	CHECK(!p->has_ended);
 	(void)close(p->target);
@@ -1161,7 +1179,7 @@ TEST(session_idle_memory) {
 		buf_fini(&x.peers[i].from_worker[0]);
 		buf_fini(&x.peers[i].from_worker[1]);
 	}
-	list_each(it, &x.w.threads[0].sessions)
+	list_each (it, &x.w.threads[0].sessions)
 		session_tick(container_of(it, struct session, link), 0);
 	size_t each = (heap_used() - before) / N;
 

@@ -32,11 +32,11 @@
 #include "session/proto.h"
 #include "session/snap.h"
 
-#define WINDOW_MAX ((size_t)64 * 1024)       /* bytes of one raw event, and of what a core is shown */
-#define PRE_MAX ((size_t)16 * 1024)          /* bytes of one side before admission */
-#define PRE_EVENTS_MAX ((size_t)48 * 1024)   /* their events, the gateway's own included */
-#define OUT_HIGH ((size_t)256 * 1024)        /* more than this waits for a peer: stop reading the other */
-#define OUT_MAX ((size_t)4 * 1024 * 1024)    /* a core that sends more than this has a bug */
+#define WINDOW_MAX ((size_t)64 * 1024)     /* bytes of one raw event, and of what a core is shown */
+#define PRE_MAX ((size_t)16 * 1024)        /* bytes of one side before admission */
+#define PRE_EVENTS_MAX ((size_t)48 * 1024) /* their events, the gateway's own included */
+#define OUT_HIGH ((size_t)256 * 1024) /* more than this waits for a peer: stop reading the other */
+#define OUT_MAX ((size_t)4 * 1024 * 1024) /* a core that sends more than this has a bug */
 #define LANE_MAX ((size_t)512 * 1024)
 #define UNDURABLE_MAX ((uint64_t)1024 * 1024)
 #define NEED_BUDGET_MAX ((uint64_t)256 * 1024 * 1024)
@@ -61,31 +61,31 @@ struct session;
 struct side_state {
 	struct session *s;
 	enum side which;
-	bool is_open;      /* has a descriptor that is read and written */
-	bool is_eof;       /* nothing more will be read */
+	bool is_open; /* has a descriptor that is read and written */
+	bool is_eof;  /* nothing more will be read */
 	bool is_eof_told;
 	bool is_write_dead; /* what is written from now on is dropped */
-	bool is_closing;   /* ORD_CLOSE_SIDE: EOF when all is written */
+	bool is_closing;    /* ORD_CLOSE_SIDE: EOF when all is written */
 	bool is_shut;
-	bool is_blocked;   /* the socket took no more: wait for it */
-	bool wants_tls;    /* ORD_TLS: starts when all is written */
-	bool is_shaking;   /* handshake under way */
+	bool is_blocked;    /* the socket took no more: wait for it */
+	bool wants_tls;     /* ORD_TLS: starts when all is written */
+	bool is_shaking;    /* handshake under way */
 	bool has_no_budget; /* EV_NO_BUDGET is due */
-	bool to_show;      /* the core has not seen what is here, or may see it differently now */
-	bool is_scratch;   /* what is held lies in the thread's scratch: view, not `in` */
+	bool to_show;       /* the core has not seen what is here, or may see it differently now */
+	bool is_scratch;    /* what is held lies in the thread's scratch: view, not `in` */
 	int eof_code;
 	struct conn conn;
 	struct watch watch;
 	struct list busy_link; /* thread.busy: to be read although the socket is not readable */
 
-	struct buf in;     /* held: received and not carried out */
+	struct buf in; /* held: received and not carried out */
 	uint8_t *view;
 	size_t view_len;
-	uint64_t owed;     /* ordered from the front of what is held (and of what will come) */
+	uint64_t owed; /* ordered from the front of what is held (and of what will come) */
 	uint64_t read_ns;
 	size_t need, budget;
 
-	struct buf lane;   /* orders for this receiving side that could not be carried out yet */
+	struct buf lane; /* orders for this receiving side that could not be carried out yet */
 	struct buf out;
 	struct str direct; /* bytes that may go straight from where they were read; behind `out` */
 	uint64_t out_end;  /* bytes ever queued; stream offset of U or R */
@@ -101,7 +101,7 @@ enum session_state {
 	S_PRE,       /* nothing recorded yet */
 	S_ADMITTING, /* the keeper was asked, or will be when it is there */
 	S_LIVE,
-	S_ENDED      /* END is in the ring; the client may linger */
+	S_ENDED /* END is in the ring; the client may linger */
 };
 
 struct session {
@@ -117,25 +117,26 @@ struct session {
 	struct list pre_link;  /* thread.pre: not admitted, oldest first */
 	struct list dead_link; /* thread.dead: freed at the end of the turn */
 
-	struct buf pre;        /* events before the grant */
+	struct buf pre; /* events before the grant */
 	uint64_t seq;
 	uint64_t durable;
 	uint64_t off[STREAM_COUNT];     /* recorded */
 	uint64_t ordered[STREAM_COUNT]; /* recorded or queued */
-	uint64_t rec_bytes, rec_known, rec_mark_seq, rec_mark_bytes; /* not yet durable: see events.c */
+	uint64_t rec_bytes, rec_known, rec_mark_seq,
+		rec_mark_bytes; /* not yet durable: see events.c */
 
-	bool is_bound;     /* the recorder knows slot and generation */
-	bool is_parked;    /* the ring is full */
-	bool is_deaf;      /* recording failed: events are best effort, nothing is held any more */
+	bool is_bound;  /* the recorder knows slot and generation */
+	bool is_parked; /* the ring is full */
+	bool is_deaf;   /* recording failed: events are best effort, nothing is held any more */
 	bool is_running, is_dirty, is_core_open;
-	bool is_closing;   /* ORD_CLOSE was given */
+	bool is_closing; /* ORD_CLOSE was given */
 	bool is_expired, is_killed, is_drain_told;
-	bool has_asked;    /* ADMIT went out */
+	bool has_asked; /* ADMIT went out */
 	bool is_login_asked, is_dial_asked;
 	bool is_lingering;
 	int close_code, kill_code;
 
-	struct buf admit;  /* ADMIT payload, kept until the answer; secret */
+	struct buf admit; /* ADMIT payload, kept until the answer; secret */
 	uint64_t admit_ns;
 	uint64_t grant;
 	enum durable durable_mode;
@@ -147,7 +148,8 @@ struct session {
 	uint32_t backend_pid;
 	struct sockaddr_storage peer;
 	struct tls_ctx *listen_tls; /* NULL: none */
-	struct timer life; /* admission deadline, session_max, grace, close, linger: one at a time */
+	struct timer
+		life; /* admission deadline, session_max, grace, close, linger: one at a time */
 	struct timer core_timer;
 	uint64_t opened_ns;
 	uint32_t commands;
@@ -159,7 +161,14 @@ struct slot_entry {
 	uint64_t free_pos; /* ring position that the recorder must have passed before reuse */
 };
 
-enum mail_kind { MAIL_ACCEPT, MAIL_KEEPER, MAIL_RECORDER_GONE, MAIL_KEEPER_STATE, MAIL_DRAIN, MAIL_STOP };
+enum mail_kind {
+	MAIL_ACCEPT,
+	MAIL_KEEPER,
+	MAIL_RECORDER_GONE,
+	MAIL_KEEPER_STATE,
+	MAIL_DRAIN,
+	MAIL_STOP
+};
 struct mail {
 	struct list link;
 	enum mail_kind kind;
@@ -347,7 +356,7 @@ static inline uint64_t keeper_id(const struct session *s) {
 int worker_init(struct worker *w, const struct start *start) must_use;
 void worker_fini(struct worker *w);
 int worker_watch(struct worker *w) must_use; /* the channels */
-int worker_run(struct worker *w) must_use; /* until the supervisor is gone */
+int worker_run(struct worker *w) must_use;   /* until the supervisor is gone */
 /* One that cannot be used is said in the log; the last one stays. */
 void worker_snapshot(struct worker *w, int fd);
 void worker_listen(struct worker *w, const int *fds, size_t count);

@@ -61,8 +61,9 @@ static int make_targets(struct snap *s, struct err *e) {
 			continue;
 		struct tls_ctx *equal = find_equal(s, i);
 
-		s->target_tls[i] = equal != NULL ? tls_ctx_ref(equal)
-		                                 : tls_ctx_client((enum tls_verify)t->tls, t->ca_pem, e);
+		s->target_tls[i] = equal != NULL
+		                           ? tls_ctx_ref(equal)
+		                           : tls_ctx_client((enum tls_verify)t->tls, t->ca_pem, e);
 		if (s->target_tls[i] == NULL)
 			return H_ECONFIG;
 	}

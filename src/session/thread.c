@@ -155,7 +155,7 @@ void thread_mail(struct thread *t, struct mail *m) {
 }
 
 static void kill_all(struct thread *t, int code) {
-	list_each_safe(it, tmp, &t->sessions) {
+	list_each_safe (it, tmp, &t->sessions) {
 		struct session *s = container_of(it, struct session, link);
 
 		if (code != H_ERECORDER || s->is_bound)
@@ -166,7 +166,7 @@ static void kill_all(struct thread *t, int code) {
 static void start_drain(struct thread *t, uint64_t until_ns) {
 	t->is_draining = true;
 	t->drain_ns = until_ns;
-	list_each_safe(it, tmp, &t->sessions)
+	list_each_safe (it, tmp, &t->sessions)
 		session_drain(container_of(it, struct session, link));
 }
 
@@ -223,7 +223,7 @@ static void on_event(struct watch *w, unsigned events) {
 static void let_go(struct thread *t) {
 	if (!ring_changed(&t->ring))
 		return;
-	list_each_safe(it, tmp, &t->waiting)
+	list_each_safe (it, tmp, &t->waiting)
 		session_committed(container_of(it, struct session, wait_link));
 }
 
@@ -319,7 +319,7 @@ static void on_tick(struct timer *timer) {
 	struct thread *t = container_of(timer, struct thread, tick);
 	uint64_t now = thread_now(t);
 
-	list_each_safe(it, tmp, &t->sessions)
+	list_each_safe (it, tmp, &t->sessions)
 		session_tick(container_of(it, struct session, link), now);
 	check_stall(t, now);
 	check_drain(t, now);

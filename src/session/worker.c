@@ -133,7 +133,8 @@ void worker_listen(struct worker *w, const int *fds, size_t count) {
 		int flags = fcntl(fds[i], F_GETFL);
 
 		(void)fcntl(fds[i], F_SETFL, flags | O_NONBLOCK);
-		w->listeners[i] = (struct listener){ .w = w, .index = i,
+		w->listeners[i] = (struct listener){ .w = w,
+			                             .index = i,
 			                             .watch = { .fd = fds[i], .fn = on_listener } };
 	}
 	watch_listeners(w);
