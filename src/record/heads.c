@@ -224,6 +224,15 @@ void sign_done(struct recorder *r, int code, struct str note) {
 	store_step(r, false);
 }
 
+static void move_ops(struct list *from, struct list *to) {
+	while (!list_empty(from)) {
+		struct list *it = from->next;
+
+		list_drop(it);
+		list_push(to, it);
+	}
+}
+
 void store_step(struct recorder *r, bool want_tiles) {
 	struct store_job *j = &r->store;
 	uint64_t upto = 0;
@@ -248,10 +257,7 @@ void store_step(struct recorder *r, bool want_tiles) {
 		ask_sign(r);
 		return;
 	}
-	for (struct list *it = r->ops.next; it != &r->ops; it = r->ops.next) {
-		list_drop(it);
-		list_push(&j->ops, it);
-	}
+	move_ops(&r->ops, &j->ops);
 	j->r = r;
 	j->job.fn = run_store;
 	j->is_running = true;
@@ -264,14 +270,8 @@ void store_done(struct recorder *r, struct store_job *j) {
 	j->is_running = false;
 	if (j->rc < 0) {
 		/* Again at the next beat, before anything newer. */
-		list_each_safe(it, tmp, &r->ops) {
-			list_drop(it);
-			list_push(&j->ops, it);
-		}
-		for (struct list *it = j->ops.next; it != &j->ops; it = j->ops.next) {
-			list_drop(it);
-			list_push(&r->ops, it);
-		}
+		move_ops(&r->ops, &j->ops);
+		move_ops(&j->ops, &r->ops);
 		rec_alarm(r, "record.log.write", "files of the node log cannot be written", j->rc);
 		if (r->phase == RP_SERVING)
 			rec_set_store_state(r, STORE_REFUSE, "the node log cannot be written");
