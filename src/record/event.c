@@ -42,7 +42,7 @@ void rec_put_forwarded(struct buf *b, uint64_t offset) {
 
 static const uint64_t *command_number(const struct rec_command *c, unsigned i) {
 	const uint64_t *const all[] = { &c->c_off, &c->c_len, &c->text_off, &c->text_len,
-					&c->t_off, &c->t_len, &c->rows,     &c->row_bytes };
+		                        &c->t_off, &c->t_len, &c->rows,     &c->row_bytes };
 
 	return all[i];
 }
@@ -74,7 +74,7 @@ void rec_put_end(struct buf *b, int64_t code, struct str reason, const uint64_t 
 
 static void parse_command(struct rec_command *c, struct rd *r) {
 	uint64_t *const numbers[] = { &c->c_off, &c->c_len, &c->text_off, &c->text_len,
-				      &c->t_off, &c->t_len, &c->rows,     &c->row_bytes };
+		                      &c->t_off, &c->t_len, &c->rows,     &c->row_bytes };
 
 	c->kind = rd_u8(r);
 	c->status = rd_u8(r);
@@ -122,8 +122,8 @@ static void parse_end(struct rec_event *e, struct rd *r) {
 static unsigned streams_of(uint8_t type) {
 	enum { C = 1, U = 2, T = 4, R = 8 };
 	static const uint8_t legal[] = {
-		[REC_RAW] = C | T,       [REC_DROPPED] = C | T,   [REC_REDACTED] = C | U | T | R,
-		[REC_INJECTED] = U | R,  [REC_FORWARDED] = U | R, [REC_COMMAND] = C,
+		[REC_RAW] = C | T,          [REC_DROPPED] = C | T,   [REC_REDACTED] = C | U | T | R,
+		[REC_INJECTED] = U | R,     [REC_FORWARDED] = U | R, [REC_COMMAND] = C,
 		[REC_FACT] = C | U | T | R, [REC_END] = C,
 	};
 

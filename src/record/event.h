@@ -58,7 +58,8 @@ struct rec_event {
 
 /* Writers append the payload of one event. */
 void rec_put_raw(struct buf *b, uint64_t offset, struct str bytes);
-void rec_put_why(struct buf *b, uint8_t why, uint64_t offset, struct str bytes); /* DROPPED, INJECTED */
+void rec_put_why(struct buf *b, uint8_t why, uint64_t offset,
+                 struct str bytes); /* DROPPED, INJECTED */
 void rec_put_redacted(struct buf *b, uint8_t why, uint64_t offset, uint64_t length);
 void rec_put_forwarded(struct buf *b, uint64_t offset);
 void rec_put_command(struct buf *b, const struct rec_command *c);

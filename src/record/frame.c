@@ -28,7 +28,7 @@
 enum { SKIP_PLAIN = 156, CRC_AT = 160, NONCE_SIZE = 12, COMPRESS_LEVEL = 1 };
 
 const uint8_t frame_log_sid[SID_SIZE] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-					  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	                                  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 
 static const struct {
 	const char *name;
@@ -198,7 +198,7 @@ static bool may_compress(const struct frame_head *h, struct str raw) {
 }
 
 int frame_encode(struct frame_codec *c, struct frame_head *h, struct str raw, uint8_t *out,
-		 size_t cap) {
+                 size_t cap) {
 	size_t tag = h->suite == FRAME_SUITE_AES_256_GCM ? FRAME_TAG_SIZE : 0;
 	uint8_t *body = out + FRAME_HEAD_SIZE;
 	size_t stored = 0;
@@ -333,7 +333,7 @@ static int decrypt(struct frame_codec *c, const struct frame *f, struct str *ret
 	memcpy(tag, body + n, FRAME_TAG_SIZE);
 	must(EVP_DecryptInit_ex2(c->cipher, c->gcm, c->key, nonce, NULL) == 1);
 	must(EVP_DecryptUpdate(c->cipher, NULL, &used, (const uint8_t *)f->bytes.p,
-			       FRAME_AAD_SIZE) == 1);
+	                       FRAME_AAD_SIZE) == 1);
 	must(EVP_DecryptUpdate(c->cipher, c->clear, &used, body, n) == 1 && used == n);
 	must(EVP_CIPHER_CTX_ctrl(c->cipher, EVP_CTRL_AEAD_SET_TAG, FRAME_TAG_SIZE, tag) == 1);
 	if (EVP_DecryptFinal_ex(c->cipher, c->clear + n, &used) != 1)

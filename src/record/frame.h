@@ -26,7 +26,8 @@ enum {
 	FRAME_TAG_SIZE = 16,
 	FRAME_KEY_SIZE = 32,
 	FRAME_RAW_MAX = 1024 * 1024,
-	FRAME_BODY_MAX = FRAME_RAW_MAX + 16,      /* a body is stored compressed only when that is shorter */
+	FRAME_BODY_MAX = FRAME_RAW_MAX +
+	                 16, /* a body is stored compressed only when that is shorter */
 	FRAME_MAX = FRAME_HEAD_SIZE + FRAME_BODY_MAX,
 	FRAME_COMPRESS_MIN = 1024, /* a raw body below this is stored as it is */
 	FRAME_RING_NONE = 0xFFFF,
@@ -103,7 +104,7 @@ void frame_codec_key(struct frame_codec *c, const uint8_t key[FRAME_KEY_SIZE]);
  * that makes it shorter and the kind is not index or trailer; encrypts when h->suite says so.
  * Returns the frame's size, or H_ELIMIT (raw too long, or cap too small). */
 int frame_encode(struct frame_codec *c, struct frame_head *h, struct str raw, uint8_t *out,
-		 size_t cap) must_use;
+                 size_t cap) must_use;
 /* For a stored body that is there already: out holds FRAME_HEAD_SIZE free bytes and h->body_len bytes
  * of body, and h says truly how it is stored. Fills body_hash and writes the header. */
 void frame_put_head(struct frame_head *h, uint8_t *out);
@@ -135,7 +136,8 @@ struct frame_span {
 struct frame_builder {
 	struct buf raw;
 	uint32_t n_events, n_commands, commands_cap;
-	struct frame_span *commands; /* command events in raw, after len; the first event's is set late */
+	struct frame_span
+		*commands;    /* command events in raw, after len; the first event's is set late */
 	size_t first_payload; /* bytes of the first event's payload */
 	uint64_t first_mono, last_mono;
 	uint8_t first_type, first_flags;
@@ -146,14 +148,14 @@ void frame_builder_fini(struct frame_builder *b);
 /* Appends an event; payload as record/event.h writes it. H_ELIMIT when FRAME_RAW_MAX would be
  * exceeded: cut the frame first. */
 int frame_builder_add(struct frame_builder *b, uint8_t type, uint8_t flags, uint64_t mono_ns,
-		      struct str payload) must_use;
+                      struct str payload) must_use;
 /* Bytes of raw body so far (salt and first event's head counted at their longest). */
 size_t frame_builder_size(const struct frame_builder *b);
 /* Finishes the body for a frame cut at h->mono_ns: fills n_events, command_root and the intent flag
  * of h, and returns the raw body, borrowed until the next reset. salt: 16 bytes, fresh random in
  * production. At least one event must have been added. */
 struct str frame_builder_finish(struct frame_builder *b, struct frame_head *h,
-				const uint8_t salt[FRAME_SALT_SIZE]);
+                                const uint8_t salt[FRAME_SALT_SIZE]);
 void frame_builder_reset(struct frame_builder *b, bool trim);
 
 /* Walks the events of a data frame. */
@@ -171,7 +173,7 @@ int frame_walk_begin(struct frame_walk *w, const struct frame_head *h, struct st
 int frame_walk_next(struct frame_walk *w, struct rec_event *e) must_use;
 /* The leaf of command i: event is its bytes after len. */
 void frame_command_leaf(uint8_t out[SHA256_SIZE], const uint8_t salt[FRAME_SALT_SIZE], uint32_t i,
-			struct str event);
+                        struct str event);
 /* 0 when the raw body of a data frame agrees with its header: event count, command root.
  * H_ETAMPERED when the root differs, H_EFORMAT or H_ETRUNC else. Payloads are not parsed: what a
  * worker wrote is recorded as it is. */

@@ -87,8 +87,8 @@ static void note_command(struct frame_builder *b, size_t at, size_t len) {
 		b->commands_cap = MAX(b->commands_cap * 2, (uint32_t)COMMANDS_FIRST);
 		b->commands = xrealloc(b->commands, b->commands_cap * sizeof(*b->commands));
 	}
-	b->commands[b->n_commands++] =
-		(struct frame_span){ .at = (uint32_t)at, .len = (uint32_t)len };
+	b->commands[b->n_commands++] = (struct frame_span){ .at = (uint32_t)at,
+		                                            .len = (uint32_t)len };
 }
 
 /* Raw bytes of C, injected and redacted ones of U, and commands, are what a target waits for. */
@@ -100,7 +100,7 @@ static bool is_intent(uint8_t type, uint8_t flags) {
 }
 
 int frame_builder_add(struct frame_builder *b, uint8_t type, uint8_t flags, uint64_t mono_ns,
-		      struct str payload) {
+                      struct str payload) {
 	bool is_first = b->n_events == 0;
 	size_t head_room = is_first ? ROOM : HEAD_MAX;
 
@@ -135,12 +135,13 @@ int frame_builder_add(struct frame_builder *b, uint8_t type, uint8_t flags, uint
 }
 
 void frame_command_leaf(uint8_t out[SHA256_SIZE], const uint8_t salt[FRAME_SALT_SIZE], uint32_t i,
-			struct str event) {
+                        struct str event) {
 	static const char label[] = "hansard/v1 command salt";
 	const uint8_t number[4] = { (uint8_t)i, (uint8_t)(i >> 8), (uint8_t)(i >> 16),
-				    (uint8_t)(i >> 24) };
-	const struct str parts[] = { str_mem(label, sizeof(label) - 1), str_mem(salt, FRAME_SALT_SIZE),
-				     str_mem(number, sizeof(number)) };
+		                    (uint8_t)(i >> 24) };
+	const struct str parts[] = { str_mem(label, sizeof(label) - 1),
+		                     str_mem(salt, FRAME_SALT_SIZE),
+		                     str_mem(number, sizeof(number)) };
 	uint8_t hash[SHA256_SIZE];
 
 	sha256_parts(hash, parts, ARRAY_LEN(parts));
@@ -150,7 +151,7 @@ void frame_command_leaf(uint8_t out[SHA256_SIZE], const uint8_t salt[FRAME_SALT_
 }
 
 static void command_root(const struct frame_builder *b, const uint8_t salt[FRAME_SALT_SIZE],
-			 uint8_t out[SHA256_SIZE]) {
+                         uint8_t out[SHA256_SIZE]) {
 	struct tree t;
 
 	tree_init(&t);
@@ -158,20 +159,21 @@ static void command_root(const struct frame_builder *b, const uint8_t salt[FRAME
 		uint8_t leaf[SHA256_SIZE];
 		const struct frame_span *s = &b->commands[i];
 
-		frame_command_leaf(leaf, salt, i, str_head(str_from(buf_peek(&b->raw), s->at), s->len));
+		frame_command_leaf(leaf, salt, i,
+		                   str_head(str_from(buf_peek(&b->raw), s->at), s->len));
 		tree_add(&t, leaf);
 	}
 	tree_root(&t, out);
 }
 
 struct str frame_builder_finish(struct frame_builder *b, struct frame_head *h,
-				const uint8_t salt[FRAME_SALT_SIZE]) {
+                                const uint8_t salt[FRAME_SALT_SIZE]) {
 	uint8_t head[HEAD_MAX];
 
 	assert(b->n_events != 0);
 	uint8_t *raw = b->raw.p + b->raw.off;
 	size_t n = put_event_head(head, b->first_type, b->first_flags,
-				  (int64_t)(b->first_mono - h->mono_ns), b->first_payload);
+	                          (int64_t)(b->first_mono - h->mono_ns), b->first_payload);
 	size_t start = ROOM - n - FRAME_SALT_SIZE;
 
 	memcpy(raw + start, salt, FRAME_SALT_SIZE);
@@ -195,10 +197,10 @@ int frame_walk_begin(struct frame_walk *w, const struct frame_head *h, struct st
 	if (rc < 0)
 		return rc;
 	*w = (struct frame_walk){ .r = rd_of(events),
-				  .seq = h->first_seq,
-				  .mono_ns = h->mono_ns,
-				  .left = h->n_events,
-				  .salt = str_head(raw, FRAME_SALT_SIZE) };
+		                  .seq = h->first_seq,
+		                  .mono_ns = h->mono_ns,
+		                  .left = h->n_events,
+		                  .salt = str_head(raw, FRAME_SALT_SIZE) };
 	return 0;
 }
 

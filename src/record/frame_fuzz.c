@@ -42,10 +42,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		return 0;
 	/* Lengths, hash and CRC made right; all else is the fuzzer's. */
 	struct frame_head h = { .kind = (uint8_t)(1 + data[10] % 11),
-				.flags = data[11] & (FRAME_COMPRESSED | FRAME_INTENT | FRAME_LAST),
-				.body_len = (uint32_t)(size - FRAME_HEAD_SIZE),
-				.raw_len = (uint32_t)(data[16] | data[17] << 8 | (data[18] & 15) << 16),
-				.n_events = data[20] };
+		                .flags = data[11] & (FRAME_COMPRESSED | FRAME_INTENT | FRAME_LAST),
+		                .body_len = (uint32_t)(size - FRAME_HEAD_SIZE),
+		                .raw_len = (uint32_t)(data[16] | data[17] << 8 |
+		                                      (data[18] & 15) << 16),
+		                .n_events = data[20] };
 
 	if ((h.flags & FRAME_COMPRESSED) == 0)
 		h.raw_len = h.body_len;

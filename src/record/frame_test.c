@@ -7,21 +7,23 @@
 
 static struct frame_head data_head(void) {
 	struct frame_head h = { .kind = FRAME_DATA,
-				.frame_no = 7,
-				.first_seq = 41,
-				.wall_ns = 1700000000123456789,
-				.mono_ns = 5000000000,
-				.ring = 3,
-				.slot = 9,
-				.generation = 2,
-				.part = 1 };
+		                .frame_no = 7,
+		                .first_seq = 41,
+		                .wall_ns = 1700000000123456789,
+		                .mono_ns = 5000000000,
+		                .ring = 3,
+		                .slot = 9,
+		                .generation = 2,
+		                .part = 1 };
 
 	for (unsigned i = 0; i < SID_SIZE; i++)
 		h.sid[i] = (uint8_t)(0x10 + i);
 	return h;
 }
 
-static const uint8_t salt[FRAME_SALT_SIZE] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
+static const uint8_t salt[FRAME_SALT_SIZE] = {
+	1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+};
 
 static void put_command(struct buf *b, const char *verb) {
 	struct rec_command c = { .kind = 0, .status = 0, .c_len = 10, .rows = 1, .done_dt = 5 };
@@ -79,7 +81,8 @@ static void check_events(const struct frame_head *h, struct str raw, size_t text
 }
 
 /* Encodes a data frame with `text` bytes of filler; returns its size. */
-static int encode(struct frame_codec *c, struct frame_head *h, size_t text, uint8_t *out, size_t cap) {
+static int encode(struct frame_codec *c, struct frame_head *h, size_t text, uint8_t *out,
+                  size_t cap) {
 	struct frame_builder b;
 
 	frame_builder_init(&b);
@@ -275,9 +278,10 @@ TEST(command_root) {
 	buf_init(&p, 4096);
 	for (unsigned i = 0; i < 40; i++) {
 		buf_clear(&p);
-		put_command(&p, i % 2 != 0 ? "select" : "update something that is longer than one hundred "
-							"and twenty-seven bytes so that len has two "
-							"bytes, or so we hope, in this test of ours");
+		put_command(&p, i % 2 != 0 ? "select"
+		                           : "update something that is longer than one hundred "
+		                             "and twenty-seven bytes so that len has two "
+		                             "bytes, or so we hope, in this test of ours");
 		CHECK(frame_builder_add(&b, REC_COMMAND, 0, 100 + i, buf_peek(&p)) == 0);
 	}
 	struct str raw = frame_builder_finish(&b, &h, salt);
@@ -303,9 +307,11 @@ TEST(intent_flag) {
 	static const struct {
 		uint8_t type, stream;
 		bool is_intent;
-	} rows[] = { { REC_RAW, 0, true },      { REC_RAW, 2, false },     { REC_INJECTED, 1, true },
-		     { REC_INJECTED, 3, false }, { REC_REDACTED, 1, true }, { REC_REDACTED, 0, false },
-		     { REC_COMMAND, 0, true },   { REC_FORWARDED, 1, false }, { REC_DROPPED, 0, false } };
+	} rows[] = { { REC_RAW, 0, true },      { REC_RAW, 2, false },
+		     { REC_INJECTED, 1, true }, { REC_INJECTED, 3, false },
+		     { REC_REDACTED, 1, true }, { REC_REDACTED, 0, false },
+		     { REC_COMMAND, 0, true },  { REC_FORWARDED, 1, false },
+		     { REC_DROPPED, 0, false } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct frame_builder b;
@@ -320,7 +326,9 @@ TEST(intent_flag) {
 }
 
 TEST(trailer) {
-	struct frame_trailer t = { .index_offset = 1, .first_frame = 2, .frames = 3, .bytes_before = 4 };
+	struct frame_trailer t = {
+		.index_offset = 1, .first_frame = 2, .frames = 3, .bytes_before = 4
+	};
 	struct frame_trailer got;
 	struct buf b;
 

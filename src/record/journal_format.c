@@ -138,14 +138,15 @@ int seg_scan_begin(struct seg_scan *s, struct str image) {
 	if (rc <= 0)
 		return rc;
 	*s = (struct seg_scan){ .image = str_head(image, head.size),
-				.head = head,
-				.at = JOURNAL_BLOCK,
-				.next = head.first_batch };
+		                .head = head,
+		                .at = JOURNAL_BLOCK,
+		                .next = head.first_batch };
 	return 1;
 }
 
 /* The batch at an offset of the image with a number of at least `least`: NULL and *ret, or why not. */
-static const char *batch_at(const struct seg_scan *s, size_t at, uint64_t least, struct batch *ret) {
+static const char *batch_at(const struct seg_scan *s, size_t at, uint64_t least,
+                            struct batch *ret) {
 	struct str rest = str_from(s->image, at);
 	struct rd r = rd_of(rest);
 	struct batch_head h;
@@ -170,7 +171,8 @@ static const char *batch_at(const struct seg_scan *s, size_t at, uint64_t least,
 		return "another use";
 	if (h.payload_len > rest.n || batch_size(h.payload_len) > rest.n || zero != 0)
 		return "length";
-	if (crc != crc32c(crc32c(0, rest.p, BATCH_CRC_AT), rest.p + JOURNAL_BATCH_HEAD, h.payload_len))
+	if (crc !=
+	    crc32c(crc32c(0, rest.p, BATCH_CRC_AT), rest.p + JOURNAL_BATCH_HEAD, h.payload_len))
 		return "crc";
 	if (h.number < least)
 		return "number";
@@ -180,8 +182,8 @@ static const char *batch_at(const struct seg_scan *s, size_t at, uint64_t least,
 		return "padding";
 	memcpy(h.salt, salt.p, JOURNAL_ID_SIZE);
 	*ret = (struct batch){ .head = h,
-			       .payload = str_mem(rest.p + JOURNAL_BATCH_HEAD, h.payload_len),
-			       .offset = at };
+		               .payload = str_mem(rest.p + JOURNAL_BATCH_HEAD, h.payload_len),
+		               .offset = at };
 	return NULL;
 }
 

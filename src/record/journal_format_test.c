@@ -9,22 +9,23 @@ enum { SEG = 64 * 1024 };
 
 static struct seg_head seg_of(uint64_t number, uint64_t first_batch) {
 	struct seg_head h = { .size = SEG,
-			      .number = number,
-			      .node = { 1, 2, 3 },
-			      .salt = { 9, 9, (uint8_t)number },
-			      .wall_ns = 77,
-			      .first_batch = first_batch,
-			      .first_leaf = 5 };
+		              .number = number,
+		              .node = { 1, 2, 3 },
+		              .salt = { 9, 9, (uint8_t)number },
+		              .wall_ns = 77,
+		              .first_batch = first_batch,
+		              .first_leaf = 5 };
 	return h;
 }
 
 /* Puts a batch of n payload bytes; returns where the next one starts. */
-static size_t put_batch(uint8_t *seg, size_t at, const struct seg_head *s, uint64_t number, size_t n) {
+static size_t put_batch(uint8_t *seg, size_t at, const struct seg_head *s, uint64_t number,
+                        size_t n) {
 	struct batch_head h = { .payload_len = (uint32_t)n,
-				.frames = 1,
-				.number = number,
-				.durable_upto = number - 1,
-				.mono_ns = 1000 + number };
+		                .frames = 1,
+		                .number = number,
+		                .durable_upto = number - 1,
+		                .mono_ns = 1000 + number };
 
 	memcpy(h.salt, s->salt, sizeof(h.salt));
 	memset(seg + at + JOURNAL_BATCH_HEAD, (int)number, n);

@@ -24,14 +24,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		memcpy(image + JOURNAL_BLOCK, data, MIN(size, (size_t)SEG - JOURNAL_BLOCK));
 	/* The first eight bytes choose batches that are right. */
 	for (size_t i = 0; i < MIN(size, (size_t)8); i++) {
-		struct batch_head bh = { .payload_len = (uint32_t)(data[i] & 0x7f) * 64, .number = number };
+		struct batch_head bh = { .payload_len = (uint32_t)(data[i] & 0x7f) * 64,
+			                 .number = number };
 
 		if ((data[i] & 0x80) == 0 || end + batch_size(bh.payload_len) > SEG)
 			continue;
 		end += batch_finish(image + end, &bh);
 		number++;
 	}
-	if (seg_scan_begin(&s, str_mem(image, size % 2 == 0 ? SEG : MIN(size * 16, (size_t)SEG))) != 1)
+	if (seg_scan_begin(&s, str_mem(image, size % 2 == 0 ? SEG : MIN(size * 16, (size_t)SEG))) !=
+	    1)
 		return 0;
 	do {
 		while (seg_scan_next(&s, &b) == 1) {

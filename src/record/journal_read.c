@@ -25,7 +25,7 @@ static void journal_path(char out[64], const char *name) {
 }
 
 printf_like(4, 5) static void altered(struct journal_index *j, uint32_t seg, uint64_t offset,
-				      const char *fmt, ...) {
+                                      const char *fmt, ...) {
 	va_list args;
 
 	if (j->altered[0] != '\0')
@@ -37,7 +37,8 @@ printf_like(4, 5) static void altered(struct journal_index *j, uint32_t seg, uin
 	j->altered_offset = offset;
 }
 
-static void add_frame(struct journal_index *j, uint32_t seg, uint32_t offset, const struct frame *f) {
+static void add_frame(struct journal_index *j, uint32_t seg, uint32_t offset,
+                      const struct frame *f) {
 	if (j->frame_count == j->frame_cap) {
 		j->frame_cap = MAX(j->frame_cap * 2, (size_t)256);
 		j->frames = xrealloc(j->frames, j->frame_cap * sizeof(*j->frames));
@@ -45,9 +46,9 @@ static void add_frame(struct journal_index *j, uint32_t seg, uint32_t offset, co
 	struct journal_frame *to = &j->frames[j->frame_count++];
 
 	*to = (struct journal_frame){ .frame_no = f->head.frame_no,
-				      .seg = seg,
-				      .offset = offset,
-				      .len = (uint32_t)f->bytes.n };
+		                      .seg = seg,
+		                      .offset = offset,
+		                      .len = (uint32_t)f->bytes.n };
 	memcpy(to->sid, f->head.sid, SID_SIZE);
 }
 
@@ -57,48 +58,50 @@ static void add_leaf(struct journal_index *j, uint32_t seg, uint32_t offset, str
 		j->leaves = xrealloc(j->leaves, j->leaf_cap * sizeof(*j->leaves));
 	}
 	j->leaves[j->leaf_count++] = (struct journal_leaf){ .index = j->next_leaf++,
-							    .at = (uint32_t)j->leaf_text.len,
-							    .len = (uint32_t)text.n,
-							    .seg = seg,
-							    .offset = offset };
+		                                            .at = (uint32_t)j->leaf_text.len,
+		                                            .len = (uint32_t)text.n,
+		                                            .seg = seg,
+		                                            .offset = offset };
 	w_bytes(&j->leaf_text, text);
 }
 
 static void add_log_frame(struct journal_index *j, struct frame_codec *c, uint32_t seg,
-			  uint32_t offset, const struct frame *f) {
+                          uint32_t offset, const struct frame *f) {
 	struct str raw, entries, leaf;
 	int rc = frame_raw(c, f, &raw);
 
 	if (f->head.frame_no != j->next_leaf)
 		altered(j, seg, offset, "log frame begins with leaf %llu, expected %llu",
-			(unsigned long long)f->head.frame_no, (unsigned long long)j->next_leaf);
+		        (unsigned long long)f->head.frame_no, (unsigned long long)j->next_leaf);
 	j->next_leaf = f->head.frame_no;
 	rc = rc < 0 ? rc : frame_after_salt(raw, &entries);
 	uint64_t end = f->head.frame_no + f->head.n_events;
 
 	while (rc == 0 && tlog_entry_next(&entries, &leaf) == 1)
 		add_leaf(j, seg, offset, leaf);
-	if (rc < 0 || entries.n != 0 || j->next_leaf != end || f->head.first_seq != f->head.frame_no)
+	if (rc < 0 || entries.n != 0 || j->next_leaf != end ||
+	    f->head.first_seq != f->head.frame_no)
 		altered(j, seg, offset, "log frame does not hold the %u leaves that it names",
-			f->head.n_events);
+		        f->head.n_events);
 }
 
 /* All frames of one batch. */
 static void add_batch(struct journal_index *j, struct frame_codec *c, uint32_t seg,
-		      const struct batch *b) {
+                      const struct batch *b) {
 	struct str rest = b->payload;
 	uint32_t count = 0;
 
 	j->batches++;
 	while (rest.n != 0) {
 		struct frame f;
-		uint32_t offset = (uint32_t)(b->offset + JOURNAL_BATCH_HEAD + b->payload.n - rest.n);
+		uint32_t offset = (uint32_t)(b->offset + JOURNAL_BATCH_HEAD + b->payload.n -
+		                             rest.n);
 		int n = frame_parse(&f, rest);
 
 		if (n <= 0 || frame_check_body(&f) < 0 ||
 		    (f.head.kind != FRAME_LOG && !frame_in_tree(f.head.kind))) {
 			altered(j, seg, offset, "batch %llu holds something that is no frame",
-				(unsigned long long)b->head.number);
+			        (unsigned long long)b->head.number);
 			return;
 		}
 		if (f.head.kind == FRAME_LOG)
@@ -110,12 +113,13 @@ static void add_batch(struct journal_index *j, struct frame_codec *c, uint32_t s
 	}
 	if (count != b->head.frames)
 		altered(j, seg, b->offset, "batch %llu holds %u frames and names %u",
-			(unsigned long long)b->head.number, count, b->head.frames);
+		        (unsigned long long)b->head.number, count, b->head.frames);
 }
 
 /* Batches from s on; returns the number that comes next. After a place where one is missing the walk
  * goes on behind it, so that what can be read is read. */
-static uint64_t walk(struct journal_index *j, struct frame_codec *c, uint32_t seg, struct seg_scan *s) {
+static uint64_t walk(struct journal_index *j, struct frame_codec *c, uint32_t seg,
+                     struct seg_scan *s) {
 	bool is_last = seg + 1 == j->seg_count;
 	uint64_t next_first = is_last ? 0 : j->segs[seg + 1].head.first_batch;
 	struct batch b;
@@ -125,7 +129,7 @@ static uint64_t walk(struct journal_index *j, struct frame_codec *c, uint32_t se
 		while ((is_last || s->next != next_first) && seg_scan_next(s, &b) == 1) {
 			if (b.head.durable_upto >= b.head.number)
 				altered(j, seg, b.offset, "batch %llu names itself durable",
-					(unsigned long long)b.head.number);
+				        (unsigned long long)b.head.number);
 			add_batch(j, c, seg, &b);
 		}
 		j->end_seg = seg;
@@ -134,7 +138,7 @@ static uint64_t walk(struct journal_index *j, struct frame_codec *c, uint32_t se
 		if ((!is_last && next_first == s->next) || seg_scan_beyond(s, &b) == 0)
 			return s->next;
 		altered(j, seg, s->at, "batch %llu is missing or wrong (%s), later ones are there",
-			(unsigned long long)s->next, seg_scan_why(s));
+		        (unsigned long long)s->next, seg_scan_why(s));
 		s->at = b.offset;
 		s->next = b.head.number;
 	}
@@ -209,21 +213,21 @@ static void check_segments(struct journal_index *j) {
 
 		if (s->file_size != s->head.size)
 			altered(j, i, 0, "segment %llu has %llu bytes and names %llu",
-				(unsigned long long)s->head.number, (unsigned long long)s->file_size,
-				(unsigned long long)s->head.size);
+			        (unsigned long long)s->head.number,
+			        (unsigned long long)s->file_size, (unsigned long long)s->head.size);
 		if (i == 0)
 			continue;
 		if (s->head.number != j->segs[i - 1].head.number + 1)
 			altered(j, i, 0, "segment %llu follows segment %llu",
-				(unsigned long long)s->head.number,
-				(unsigned long long)j->segs[i - 1].head.number);
+			        (unsigned long long)s->head.number,
+			        (unsigned long long)j->segs[i - 1].head.number);
 		if (memcmp(s->head.node, j->segs[0].head.node, JOURNAL_ID_SIZE) != 0)
 			altered(j, i, 0, "segment of another node");
 	}
 }
 
 static int scan_segment(struct journal_index *j, struct frame_codec *c, int root, uint32_t seg,
-			uint64_t *expected) {
+                        uint64_t *expected) {
 	const struct journal_seg *js = &j->segs[seg];
 	struct seg_scan s;
 	char path[64];
@@ -245,13 +249,15 @@ static int scan_segment(struct journal_index *j, struct frame_codec *c, int root
 	j->bytes += (uint64_t)n;
 	/* What is missing is missing where the segment before it ends. */
 	if (seg != 0 && js->head.first_batch != *expected)
-		altered(j, j->end_seg, j->end_offset, "segment %llu begins with batch %llu, expected %llu",
-			(unsigned long long)js->head.number, (unsigned long long)js->head.first_batch,
-			(unsigned long long)*expected);
+		altered(j, j->end_seg, j->end_offset,
+		        "segment %llu begins with batch %llu, expected %llu",
+		        (unsigned long long)js->head.number,
+		        (unsigned long long)js->head.first_batch, (unsigned long long)*expected);
 	if (seg != 0 && js->head.first_leaf != j->next_leaf)
-		altered(j, j->end_seg, j->end_offset, "segment %llu begins with leaf %llu, expected %llu",
-			(unsigned long long)js->head.number, (unsigned long long)js->head.first_leaf,
-			(unsigned long long)j->next_leaf);
+		altered(j, j->end_seg, j->end_offset,
+		        "segment %llu begins with leaf %llu, expected %llu",
+		        (unsigned long long)js->head.number,
+		        (unsigned long long)js->head.first_leaf, (unsigned long long)j->next_leaf);
 	j->next_leaf = js->head.first_leaf;
 	*expected = walk(j, c, seg, &s);
 	return 0;
@@ -298,7 +304,7 @@ static int scan_once(struct journal_index *j, struct frame_codec *c, int root) {
 	if (j->frame_count != 0)
 		qsort(j->frames, j->frame_count, sizeof(*j->frames), by_session);
 	j->is_torn = strcmp(j->end_why, "crc") == 0 || strcmp(j->end_why, "length") == 0 ||
-		     strcmp(j->end_why, "padding") == 0 || strcmp(j->end_why, "number") == 0;
+	             strcmp(j->end_why, "padding") == 0 || strcmp(j->end_why, "number") == 0;
 	return rc;
 }
 
@@ -325,7 +331,7 @@ void journal_index_free(struct journal_index *j) {
 
 /* The first frame of the index that is not before (sid, frame_no). */
 static size_t lower_bound(const struct journal_index *j, const uint8_t sid[SID_SIZE],
-			  uint64_t frame_no) {
+                          uint64_t frame_no) {
 	struct journal_frame key = { .frame_no = frame_no };
 	size_t lo = 0, hi = j->frame_count;
 
@@ -342,7 +348,7 @@ static size_t lower_bound(const struct journal_index *j, const uint8_t sid[SID_S
 }
 
 const struct journal_frame *journal_index_find(const struct journal_index *j,
-					       const uint8_t sid[SID_SIZE], uint64_t frame_no) {
+                                               const uint8_t sid[SID_SIZE], uint64_t frame_no) {
 	size_t i = lower_bound(j, sid, frame_no);
 
 	if (i == j->frame_count || memcmp(j->frames[i].sid, sid, SID_SIZE) != 0 ||
@@ -352,7 +358,7 @@ const struct journal_frame *journal_index_find(const struct journal_index *j,
 }
 
 const struct journal_frame *journal_index_session(const struct journal_index *j,
-						  const uint8_t sid[SID_SIZE], size_t *ret_count) {
+                                                  const uint8_t sid[SID_SIZE], size_t *ret_count) {
 	size_t first = lower_bound(j, sid, 0), end = first;
 
 	while (end < j->frame_count && memcmp(j->frames[end].sid, sid, SID_SIZE) == 0)
@@ -373,7 +379,7 @@ void journal_fetch_fini(struct journal_fetch *f) {
 }
 
 int journal_fetch(struct journal_fetch *f, const struct journal_index *j,
-		  const struct journal_frame *at, struct frame *ret) {
+                  const struct journal_frame *at, struct frame *ret) {
 	const char *name = j->segs[at->seg].name;
 	char path[64];
 

@@ -54,10 +54,10 @@ int journal_index_make(struct journal_index *j, int root) must_use;
 void journal_index_free(struct journal_index *j);
 /* The frame, or NULL. */
 const struct journal_frame *journal_index_find(const struct journal_index *j,
-					       const uint8_t sid[SID_SIZE], uint64_t frame_no);
+                                               const uint8_t sid[SID_SIZE], uint64_t frame_no);
 /* The range of a session's frames: the first, and how many. */
 const struct journal_frame *journal_index_session(const struct journal_index *j,
-						  const uint8_t sid[SID_SIZE], size_t *ret_count);
+                                                  const uint8_t sid[SID_SIZE], size_t *ret_count);
 
 /* Reads frames of the index; keeps one segment open. */
 struct journal_fetch {
@@ -72,6 +72,6 @@ void journal_fetch_fini(struct journal_fetch *f);
 /* 0 and the frame (borrowed until the next call); H_ENOTFOUND when the segment has been put to
  * another use since the scan; H_EIO. */
 int journal_fetch(struct journal_fetch *f, const struct journal_index *j,
-		  const struct journal_frame *at, struct frame *ret) must_use;
+                  const struct journal_frame *at, struct frame *ret) must_use;
 
 #endif

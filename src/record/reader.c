@@ -31,8 +31,8 @@ struct reader {
 struct reader_session {
 	struct reader *r;
 	uint8_t sid[SID_SIZE];
-	uint64_t next;       /* frame number */
-	uint32_t part;       /* of the file that is open or comes next */
+	uint64_t next; /* frame number */
+	uint32_t part; /* of the file that is open or comes next */
 	bool has_file, no_more_parts, was_restarted, any_first;
 	struct frame_file file;
 	struct journal_fetch fetch;
@@ -48,8 +48,8 @@ static void read_node(struct reader *r) {
 
 	buf_init(&b, NODE_JSON_MAX);
 	json_t *doc = readfs_read(r->root, "node.json", &b) == 0
-			      ? json_loadb((const char *)b.p + b.off, b.len, 0, NULL)
-			      : NULL;
+	                      ? json_loadb((const char *)b.p + b.off, b.len, 0, NULL)
+	                      : NULL;
 	const char *origin = json_string_value(json_object_get(doc, "origin"));
 	const char *vkey = json_string_value(json_object_get(doc, "vkey"));
 
@@ -64,7 +64,7 @@ int reader_open(struct reader **ret, const char *dir, struct err *e) {
 
 	if (root < 0)
 		return err_set(e, root, "%s: %s", dir,
-			       root == H_ENOTFOUND ? "there is no record in it" : "cannot be read");
+		               root == H_ENOTFOUND ? "there is no record in it" : "cannot be read");
 	struct reader *r = xcalloc(1, sizeof(*r));
 
 	r->root = root;
@@ -242,8 +242,8 @@ static bool is_acts(struct reader *r, const uint8_t sid[SID_SIZE]) {
 	struct reader_item item;
 	bool acts = false;
 
-	if (reader_session_open(&x, r, sid, NULL) == 0 && reader_session_item(x, &item, NULL) == 1 &&
-	    item.kind == FRAME_OPEN) {
+	if (reader_session_open(&x, r, sid, NULL) == 0 &&
+	    reader_session_item(x, &item, NULL) == 1 && item.kind == FRAME_OPEN) {
 		json_t *doc = json_loadb(item.json.p, item.json.n, 0, NULL);
 		const char *protocol = json_string_value(json_object_get(doc, "protocol"));
 
@@ -255,7 +255,7 @@ static bool is_acts(struct reader *r, const uint8_t sid[SID_SIZE]) {
 }
 
 static int find_last(struct reader *r, const struct sids *all, uint8_t ret_sid[SID_SIZE],
-		     struct err *e) {
+                     struct err *e) {
 	for (size_t i = all->count; i > 0; i--) {
 		if (is_acts(r, all->sid[i - 1]))
 			continue;
@@ -266,12 +266,13 @@ static int find_last(struct reader *r, const struct sids *all, uint8_t ret_sid[S
 }
 
 static int find_prefix(const struct sids *all, struct str id, uint8_t ret_sid[SID_SIZE],
-		       struct err *e) {
+                       struct err *e) {
 	const uint8_t *found = NULL;
 	unsigned count = 0;
 
 	if (id.n < PREFIX_MIN)
-		return err_set(e, H_EUSAGE, "a session id needs at least %d characters", PREFIX_MIN);
+		return err_set(e, H_EUSAGE, "a session id needs at least %d characters",
+		               PREFIX_MIN);
 	for (size_t i = 0; i < all->count; i++) {
 		if (!fits(all->sid[i], id))
 			continue;
@@ -281,7 +282,8 @@ static int find_prefix(const struct sids *all, struct str id, uint8_t ret_sid[SI
 	if (count == 0)
 		return err_set(e, H_ENOTFOUND, "no session has the id %.*s", STR_ARG(id));
 	if (count > 1)
-		return err_set(e, H_EEXIST, "%u sessions have ids that begin with %.*s", count, STR_ARG(id));
+		return err_set(e, H_EEXIST, "%u sessions have ids that begin with %.*s", count,
+		               STR_ARG(id));
 	memcpy(ret_sid, found, SID_SIZE);
 	return 0;
 }
@@ -303,7 +305,7 @@ int reader_find(struct reader *r, struct str id, uint8_t ret_sid[SID_SIZE], stru
 /* --- one session --- */
 
 int reader_session_open(struct reader_session **ret, struct reader *r, const uint8_t sid[SID_SIZE],
-			struct err *e) {
+                        struct err *e) {
 	struct reader_session *x = xcalloc(1, sizeof(*x));
 	size_t in_journal;
 
@@ -350,8 +352,8 @@ void reader_session_rewind(struct reader_session *x) {
 }
 
 static int wrong(const struct reader_session *x, struct err *e, uint64_t at, const char *what) {
-	return err_set(e, H_ETAMPERED, "frame %llu: %s (%s, byte %llu)", (unsigned long long)x->next,
-		       what, x->path, (unsigned long long)at);
+	return err_set(e, H_ETAMPERED, "frame %llu: %s (%s, byte %llu)",
+	               (unsigned long long)x->next, what, x->path, (unsigned long long)at);
 }
 
 /* Opens the next part: 1, or 0 when there is none. */
@@ -432,7 +434,8 @@ static int from_journal(struct reader_session *x, struct frame *ret, struct err 
 	int rc;
 
 	if (at == NULL && journal_goes_on(x))
-		return err_set(e, H_ETAMPERED, "frame %llu is missing", (unsigned long long)x->next);
+		return err_set(e, H_ETAMPERED, "frame %llu is missing",
+		               (unsigned long long)x->next);
 	if (at == NULL)
 		return 0;
 	rc = journal_fetch(&x->fetch, &x->r->journal, at, ret);
@@ -440,7 +443,8 @@ static int from_journal(struct reader_session *x, struct frame *ret, struct err 
 		return 1;
 	if (rc != H_ENOTFOUND || x->was_restarted)
 		return err_set(e, rc == H_ENOTFOUND ? H_ETAMPERED : rc,
-			       "frame %llu cannot be read from the journal", (unsigned long long)x->next);
+		               "frame %llu cannot be read from the journal",
+		               (unsigned long long)x->next);
 	/* Its segment was put to another use: the frame is in a part now. */
 	x->was_restarted = true;
 	go_to_part(x, x->part);
@@ -448,7 +452,8 @@ static int from_journal(struct reader_session *x, struct frame *ret, struct err 
 	return rc < 0 ? rc : reader_session_next(x, ret, e);
 }
 
-int reader_session_next(struct reader_session *x, struct frame *ret, struct err *e) { // NOLINT(misc-no-recursion): once
+int reader_session_next(struct reader_session *x, struct frame *ret,
+                        struct err *e) { // NOLINT(misc-no-recursion): once
 	int rc = from_parts(x, ret, e);
 
 	if (rc == 0)
@@ -485,7 +490,7 @@ int reader_session_item(struct reader_session *x, struct reader_item *ret, struc
 		x->is_walking = false;
 		if (rc < 0)
 			return err_set(e, rc, "frame %llu: its events do not decode",
-				       (unsigned long long)x->next - 1);
+			               (unsigned long long)x->next - 1);
 		rc = reader_session_next(x, &x->frame, e);
 		if (rc <= 0)
 			return rc;
@@ -494,16 +499,17 @@ int reader_session_item(struct reader_session *x, struct reader_item *ret, struc
 			rc = frame_walk_begin(&x->walk, &x->frame.head, raw);
 		if (rc < 0)
 			return err_set(e, rc, "frame %llu: its body does not decode: %s",
-				       (unsigned long long)x->next - 1, h_err_text(rc));
+			               (unsigned long long)x->next - 1, h_err_text(rc));
 		x->is_walking = x->frame.head.kind == FRAME_DATA;
 		if (x->is_walking)
 			continue;
 		*ret = (struct reader_item){ .kind = x->frame.head.kind,
-					     .head = x->frame.head,
-					     .wall_ns = x->frame.head.wall_ns };
+			                     .head = x->frame.head,
+			                     .wall_ns = x->frame.head.wall_ns };
 		rc = frame_after_salt(raw, &ret->json);
-		return rc < 0 ? err_set(e, rc, "frame %llu is too short", (unsigned long long)x->next - 1)
-			      : 1;
+		return rc < 0 ? err_set(e, rc, "frame %llu is too short",
+		                        (unsigned long long)x->next - 1)
+		              : 1;
 	}
 }
 
@@ -547,7 +553,7 @@ static void note_frame(struct reader *r, struct reader_summary *out, const struc
 }
 
 int reader_summarize(struct reader *r, const uint8_t sid[SID_SIZE], struct reader_summary *out,
-		     struct err *e) {
+                     struct err *e) {
 	struct reader_session *x;
 	struct frame f;
 	struct reader_summary got = { 0 };

@@ -50,12 +50,12 @@ struct reader_summary {
 /* Reads the first and the last frame only, when the last part is sealed. H_ENOTFOUND, H_EIO,
  * H_ETAMPERED. */
 int reader_summarize(struct reader *r, const uint8_t sid[SID_SIZE], struct reader_summary *out,
-		     struct err *e) must_use;
+                     struct err *e) must_use;
 void reader_summary_fini(struct reader_summary *s);
 
 /* One session, frame by frame. */
 int reader_session_open(struct reader_session **ret, struct reader *r, const uint8_t sid[SID_SIZE],
-			struct err *e) must_use;
+                        struct err *e) must_use;
 void reader_session_close(struct reader_session **x);
 /* Back to frame 0. */
 void reader_session_rewind(struct reader_session *x);
@@ -71,7 +71,7 @@ struct reader_item {
 	uint64_t wall_ns;       /* of the event, from the frame's two clocks; else of the frame */
 	struct str json;        /* open, close, gap, fact, act: the text */
 	struct rec_event event; /* data */
-	bool is_bad;            /* data: the payload does not decode; event has type, flags, seq, time */
+	bool is_bad; /* data: the payload does not decode; event has type, flags, seq, time */
 };
 /* The next item (slices are valid until the next call): 1, 0 at the end, H_ETAMPERED, H_EIO, H_EPERM
  * (encrypted frames), H_EFORMAT. Do not mix with reader_session_next(). */

@@ -53,8 +53,10 @@ TEST(sessions_and_ids) {
 	for (unsigned i = 0; i < 4; i++) {
 		uuid_text(text, s.sid[i]);
 		short_id(brief, s.sid[i]);
-		CHECK(reader_find(r, str_of(text), sid, NULL) == 0 && memcmp(sid, s.sid[i], SID_SIZE) == 0);
-		CHECK(reader_find(r, str_of(brief), sid, NULL) == 0 && memcmp(sid, s.sid[i], SID_SIZE) == 0);
+		CHECK(reader_find(r, str_of(text), sid, NULL) == 0 &&
+		      memcmp(sid, s.sid[i], SID_SIZE) == 0);
+		CHECK(reader_find(r, str_of(brief), sid, NULL) == 0 &&
+		      memcmp(sid, s.sid[i], SID_SIZE) == 0);
 		CHECK(reader_find(r, str_head(str_of(brief), 6), sid, NULL) == 0);
 	}
 	CHECK_EQ_I(reader_find(r, STR("019a"), sid, NULL), H_EEXIST);

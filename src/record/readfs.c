@@ -129,8 +129,8 @@ static void add_name(struct readfs_names *out, size_t *cap, int dir, const struc
 		*cap = MAX(*cap * 2, (size_t)16);
 		out->name = xrealloc(out->name, *cap * sizeof(*out->name));
 	}
-	out->name[out->count++] =
-		kind == '\0' ? xstrdup(d->d_name) : xasprintf("%s%c", d->d_name, kind);
+	out->name[out->count++] = kind == '\0' ? xstrdup(d->d_name)
+	                                       : xasprintf("%s%c", d->d_name, kind);
 }
 
 int readfs_list(int root, const char *path, struct readfs_names *out) {
@@ -142,7 +142,7 @@ int readfs_list(int root, const char *path, struct readfs_names *out) {
 	if (parent < 0)
 		return parent == H_ENOTFOUND ? 0 : parent;
 	int fd = openat(parent, last[0] != '\0' ? last : ".",
-			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int saved = errno;
 
 	(void)close(parent);
@@ -185,7 +185,7 @@ void readfs_part_path(char out[READFS_PART_PATH_MAX], const uint8_t sid[SID_SIZE
 		abort();
 	uuid_text(text, sid);
 	(void)snprintf(out, READFS_PART_PATH_MAX, "sessions/%04d/%02d/%02d/%s.%04u.rec",
-		       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, text, part);
+	               tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, text, part);
 }
 
 int readfs_part_name(struct str name, uint8_t sid[SID_SIZE], uint32_t *part) {
@@ -256,8 +256,7 @@ static ssize_t fill(struct frame_file *f) {
 		f->cap = BUF_SIZE;
 	}
 	ssize_t got = readfs_pread(f->fd, f->buf + f->have,
-				   MIN(f->cap - f->have, (size_t)READ_AHEAD),
-				   f->buf_at + f->have);
+	                           MIN(f->cap - f->have, (size_t)READ_AHEAD), f->buf_at + f->have);
 
 	f->have += got > 0 ? (size_t)got : 0;
 	return got;

@@ -41,7 +41,7 @@ struct frame_file {
 	uint64_t at;   /* offset of the frame that comes next */
 	uint8_t *buf;  /* cap bytes: a read-ahead and the longest frame, less for a short file */
 	size_t cap;
-	size_t have;   /* bytes in buf, from file offset buf_at on */
+	size_t have; /* bytes in buf, from file offset buf_at on */
 	uint64_t buf_at;
 };
 void frame_file_init(struct frame_file *f);

@@ -73,8 +73,8 @@ static void write_at(const struct teststore *t, const char *name, struct str byt
 	auto_free char *path = xasprintf("%s/record/%s", t->dir, name);
 
 	make_dirs(path);
-	auto_fd int fd =
-		open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0600);
+	auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC),
+	                      0600);
 
 	must(fd >= 0);
 	must(write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n);
@@ -95,8 +95,8 @@ static int log_write(void *arg, const char *name, struct str bytes) {
 /* --- the journal --- */
 
 static void write_segment(const struct teststore *t) {
-	auto_free char *name =
-		xasprintf("journal/%08x.seg", (unsigned)(t->seg.number % t->segments));
+	auto_free char *name = xasprintf("journal/%08x.seg",
+	                                 (unsigned)(t->seg.number % t->segments));
 
 	write_at(t, name, str_mem(t->image, TS_SEGMENT_SIZE), false);
 }
@@ -111,10 +111,10 @@ static void next_salt(struct teststore *t, uint8_t out[16]) {
 
 static void begin_segment(struct teststore *t, uint64_t number) {
 	t->seg = (struct seg_head){ .size = TS_SEGMENT_SIZE,
-				    .number = number,
-				    .wall_ns = t->wall,
-				    .first_batch = t->batch_no,
-				    .first_leaf = tlog_size(t->log) };
+		                    .number = number,
+		                    .wall_ns = t->wall,
+		                    .first_batch = t->batch_no,
+		                    .first_leaf = tlog_size(t->log) };
 	memset(t->seg.node, 0x11, sizeof(t->seg.node));
 	next_salt(t, t->seg.salt);
 	seg_head_encode(t->image, &t->seg);
@@ -130,7 +130,7 @@ void ts_next_segment(struct teststore *t) {
 	if (number >= t->segments) {
 		/* What an earlier use leaves behind stays where it is. */
 		auto_free char *path = xasprintf("%s/record/journal/%08x.seg", t->dir,
-						 (unsigned)(number % t->segments));
+		                                 (unsigned)(number % t->segments));
 		auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 		must(fd >= 0 && read(fd, t->image, TS_SEGMENT_SIZE) == (ssize_t)TS_SEGMENT_SIZE);
@@ -143,10 +143,10 @@ void ts_next_segment(struct teststore *t) {
 
 void ts_flush(struct teststore *t) {
 	struct batch_head h = { .payload_len = (uint32_t)t->batch.len,
-				.frames = t->batch_frames,
-				.number = t->batch_no,
-				.durable_upto = t->batch_no - 1,
-				.mono_ns = t->mono };
+		                .frames = t->batch_frames,
+		                .number = t->batch_no,
+		                .durable_upto = t->batch_no - 1,
+		                .mono_ns = t->mono };
 
 	if (t->batch.len == 0)
 		return;
@@ -172,8 +172,9 @@ static void to_batch(struct teststore *t, struct str frame) {
 
 struct teststore *ts_new(const char *dir, unsigned segments) {
 	struct teststore *t = xcalloc(1, sizeof(*t));
-	static const char node[] = "{\"format\":1,\"node\":\"11111111111111111111111111111111\",\"origin\":\""
-				   TS_ORIGIN "\",\"vkey\":\"" TS_VKEY "\"}\n";
+	static const char node[] =
+		"{\"format\":1,\"node\":\"11111111111111111111111111111111\",\"origin\":\"" TS_ORIGIN
+		"\",\"vkey\":\"" TS_VKEY "\"}\n";
 
 	must(str_copy(t->dir, sizeof(t->dir), str_of(dir)) && segments >= 2);
 	t->segments = segments;
@@ -440,7 +441,8 @@ static void raw_event(struct ts_session *s, uint8_t stream, struct str bytes) {
 static void answer(struct buf *b, unsigned rows) {
 	for (unsigned i = 0; i < rows; i++) {
 		char text[64];
-		int n = snprintf(text, sizeof(text), "row %u of the answer, as the server said it", i);
+		int n = snprintf(text, sizeof(text), "row %u of the answer, as the server said it",
+		                 i);
 
 		w_u8(b, 'D');
 		w_be32(b, (uint32_t)(4 + 2 + 4 + n));
@@ -500,8 +502,8 @@ static void part_name(const struct ts_session *s, char out[128]) {
 
 	must(gmtime_r(&at, &tm) != NULL);
 	uuid_text(sid, s->sid);
-	(void)snprintf(out, 128, "sessions/%04d/%02d/%02d/%s.%04u.rec", tm.tm_year + 1900, tm.tm_mon + 1,
-		       tm.tm_mday, sid, s->part);
+	(void)snprintf(out, 128, "sessions/%04d/%02d/%02d/%s.%04u.rec", tm.tm_year + 1900,
+	               tm.tm_mon + 1, tm.tm_mday, sid, s->part);
 }
 
 static size_t offset_of(const struct ts_session *s, uint64_t frame) {
@@ -541,15 +543,15 @@ static size_t put_tail(struct ts_session *s, uint8_t kind, struct str raw) {
 static void put_index_and_trailer(struct ts_session *s) {
 	size_t start = offset_of(s, s->part_first), size = s->frames.len - start;
 	struct frame_trailer t = { .index_offset = size,
-				   .first_frame = s->part_first,
-				   .frames = s->tree.size - s->part_first };
+		                   .first_frame = s->part_first,
+		                   .frames = s->tree.size - s->part_first };
 	struct buf raw;
 
 	buf_init(&raw, FRAME_RAW_MAX);
 	for (uint64_t i = s->part_first; i < s->tree.size; i++)
 		frame_put_index_row(&raw, &(struct frame_index_row){ .offset = s->offset[i] - start,
-								     .first_seq = s->first_seq[i],
-								     .wall_ns = s->wall[i] });
+		                                                     .first_seq = s->first_seq[i],
+		                                                     .wall_ns = s->wall[i] });
 	t.bytes_before = size + put_tail(s, FRAME_INDEX, buf_peek(&raw));
 	tree_root(&s->tree, t.root);
 	buf_clear(&raw);
@@ -559,8 +561,11 @@ static void put_index_and_trailer(struct ts_session *s) {
 }
 
 void ts_seal(struct ts_session *s) {
-	struct tlog_leaf l = { .type = TLOG_SEAL, .wall = s->t->wall, .part = s->part,
-			       .first = s->part_first, .frames = s->tree.size - s->part_first };
+	struct tlog_leaf l = { .type = TLOG_SEAL,
+		               .wall = s->t->wall,
+		               .part = s->part,
+		               .first = s->part_first,
+		               .frames = s->tree.size - s->part_first };
 
 	ts_settle(s);
 	put_index_and_trailer(s);
@@ -572,11 +577,13 @@ void ts_seal(struct ts_session *s) {
 }
 
 void ts_gap(struct ts_session *s) {
-	struct tlog_leaf l = { .type = TLOG_GAP, .wall = s->t->wall, .after_seq = s->seq - 1,
-			       .reason = STR("recorder") };
+	struct tlog_leaf l = { .type = TLOG_GAP,
+		               .wall = s->t->wall,
+		               .after_seq = s->seq - 1,
+		               .reason = STR("recorder") };
 	auto_free char *json =
 		xasprintf("{\"reason\":\"recorder\",\"after_seq\":%llu,\"lost\":null}",
-			  (unsigned long long)(s->seq - 1));
+	                  (unsigned long long)(s->seq - 1));
 
 	ts_json(s, FRAME_GAP, json);
 	memcpy(l.sid, s->sid, SID_SIZE);
@@ -585,13 +592,15 @@ void ts_gap(struct ts_session *s) {
 }
 
 void ts_close(struct ts_session *s, bool seal) {
-	struct tlog_leaf l = { .type = TLOG_CLOSE, .reason = STR("client"), .gap = s->has_gap,
-			       .parts = s->part + 1u };
+	struct tlog_leaf l = { .type = TLOG_CLOSE,
+		               .reason = STR("client"),
+		               .gap = s->has_gap,
+		               .parts = s->part + 1u };
 	auto_free char *json = xasprintf(
 		"{\"reason\":\"client\",\"code\":0,\"events\":%llu,\"frames\":%llu,\"commands\":%u,"
 		"\"streams\":[%llu,%llu,%llu,%llu],\"gap\":%s}",
-		(unsigned long long)(s->seq - 1), (unsigned long long)(s->tree.size + 1), s->commands,
-		(unsigned long long)s->streams[0], (unsigned long long)s->streams[1],
+		(unsigned long long)(s->seq - 1), (unsigned long long)(s->tree.size + 1),
+		s->commands, (unsigned long long)s->streams[0], (unsigned long long)s->streams[1],
 		(unsigned long long)s->streams[2], (unsigned long long)s->streams[3],
 		s->has_gap ? "true" : "false");
 

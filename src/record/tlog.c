@@ -37,7 +37,8 @@ void tlog_tile_path(char out[TLOG_PATH_MAX], unsigned level, uint64_t n, unsigne
 	while (n / group >= 1000)
 		group *= 1000;
 	for (; group > 1; group /= 1000)
-		at += snprintf(out + at, TLOG_PATH_MAX - (size_t)at, "/x%03u", (unsigned)(n / group % 1000));
+		at += snprintf(out + at, TLOG_PATH_MAX - (size_t)at, "/x%03u",
+		               (unsigned)(n / group % 1000));
 	at += snprintf(out + at, TLOG_PATH_MAX - (size_t)at, "/%03u", (unsigned)(n % 1000));
 	if (width < TLOG_TILE_WIDTH)
 		(void)snprintf(out + at, TLOG_PATH_MAX - (size_t)at, ".p/%u", width);
@@ -126,7 +127,8 @@ struct pending {
 
 struct row {
 	uint8_t hash[TLOG_TILE_WIDTH][SHA256_SIZE];
-	unsigned n, flushed; /* flushed: width of the partial file that was handed out, 0 for none */
+	unsigned n,
+		flushed; /* flushed: width of the partial file that was handed out, 0 for none */
 };
 
 struct tlog_writer {
@@ -159,7 +161,7 @@ struct tlog_writer *tlog_writer_new(tlog_write_fn *write, tlog_read_fn *read, vo
 void tlog_writer_free(struct tlog_writer **w) {
 	if (*w == NULL)
 		return;
-	list_each_safe(it, tmp, &(*w)->pending) {
+	list_each_safe (it, tmp, &(*w)->pending) {
 		list_drop(it);
 		free(container_of(it, struct pending, link));
 	}
@@ -170,7 +172,7 @@ void tlog_writer_free(struct tlog_writer **w) {
 
 /* What to do with one file: bytes.p is NULL for a removal. */
 static void queue(struct tlog_writer *w, unsigned level, uint64_t n, unsigned width,
-		  struct str bytes) {
+                  struct str bytes) {
 	if (w->write == NULL)
 		return;
 	struct pending *p = xmalloc(sizeof(*p) + bytes.n);
@@ -186,7 +188,8 @@ static void queue(struct tlog_writer *w, unsigned level, uint64_t n, unsigned wi
 static int drain(struct tlog_writer *w) {
 	while (!list_empty(&w->pending)) {
 		struct pending *p = list_first(&w->pending, struct pending, link);
-		int rc = w->write(w->arg, p->path, p->is_removal ? STR_NONE : str_mem(p->bytes, p->n));
+		int rc = w->write(w->arg, p->path,
+		                  p->is_removal ? STR_NONE : str_mem(p->bytes, p->n));
 
 		if (rc < 0)
 			return rc;
@@ -198,7 +201,7 @@ static int drain(struct tlog_writer *w) {
 
 /* A file of `width` in place of the partial one of width *flushed, if any. */
 static void replace(struct tlog_writer *w, unsigned level, uint64_t n, struct str bytes,
-		    unsigned width, unsigned *flushed) {
+                    unsigned width, unsigned *flushed) {
 	queue(w, level, n, width, bytes);
 	if (*flushed != 0 && *flushed != width)
 		queue(w, level, n, *flushed, STR_NONE);
@@ -226,7 +229,7 @@ static void add_leaf(struct tlog_writer *w, const uint8_t leaf[SHA256_SIZE]) {
 		if (row->n < TLOG_TILE_WIDTH)
 			break;
 		replace(w, level, w->size >> TILE_BITS * (level + 1), str_mem(row->hash, TILE_SIZE),
-			TLOG_TILE_WIDTH, &row->flushed);
+		        TLOG_TILE_WIDTH, &row->flushed);
 		fold(row->hash[0], TILE_BITS, hash);
 		row->n = 0;
 	}
@@ -241,8 +244,8 @@ int tlog_append(struct tlog_writer *w, struct str leaf) {
 	tlog_put_entry(&w->bundle, leaf);
 	assert(!w->bundle.bad);
 	if (++w->bundle_n == TLOG_TILE_WIDTH) {
-		replace(w, TLOG_ENTRIES, w->size >> TILE_BITS, buf_peek(&w->bundle), TLOG_TILE_WIDTH,
-			&w->bundle_flushed);
+		replace(w, TLOG_ENTRIES, w->size >> TILE_BITS, buf_peek(&w->bundle),
+		        TLOG_TILE_WIDTH, &w->bundle_flushed);
 		buf_clear(&w->bundle);
 		w->bundle_n = 0;
 	}
@@ -253,13 +256,14 @@ int tlog_append(struct tlog_writer *w, struct str leaf) {
 int tlog_flush(struct tlog_writer *w) {
 	if (w->bundle_n != w->bundle_flushed && w->bundle_n != 0)
 		replace(w, TLOG_ENTRIES, w->size >> TILE_BITS, buf_peek(&w->bundle), w->bundle_n,
-			&w->bundle_flushed);
+		        &w->bundle_flushed);
 	for (unsigned level = 0; level < TLOG_LEVELS; level++) {
 		struct row *row = &w->row[level];
 
 		if (row->n != row->flushed && row->n != 0)
 			replace(w, level, w->size >> TILE_BITS * (level + 1),
-				str_mem(row->hash, row->n * (size_t)SHA256_SIZE), row->n, &row->flushed);
+			        str_mem(row->hash, row->n * (size_t)SHA256_SIZE), row->n,
+			        &row->flushed);
 	}
 	return drain(w);
 }

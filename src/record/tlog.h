@@ -28,8 +28,10 @@ enum {
 /* --- leaves --- */
 
 /*      name    text */
-#define TLOG_LEAVES(X) X(BOOT, "boot") X(OPEN, "open") X(HEAD, "head") X(SEAL, "seal") \
-	X(CLOSE, "close") X(GAP, "gap") X(STOP, "stop")
+#define TLOG_LEAVES(X) \
+	X(BOOT, "boot") \
+	X(OPEN, "open") X(HEAD, "head") X(SEAL, "seal") X(CLOSE, "close") X(GAP, "gap") \
+		X(STOP, "stop")
 enum tlog_type {
 #define X(name, text) TLOG_##name,
 	TLOG_LEAVES(X)
@@ -40,16 +42,17 @@ enum tlog_type {
 struct tlog_leaf {
 	enum tlog_type type;
 	uint64_t wall;
-	uint8_t sid[SID_SIZE];         /* open seal close gap */
-	uint8_t hash[SHA256_SIZE];     /* open: leaf of frame 0; seal, close: root */
-	uint8_t node[TLOG_NODE_SIZE];  /* boot */
-	uint64_t batch;                /* head, stop */
-	uint64_t part, first, frames;  /* seal: part, its first frame, its frames; close: all frames */
-	uint64_t parts;                /* close */
-	uint64_t after_seq;            /* gap */
-	bool gap;                      /* close */
+	uint8_t sid[SID_SIZE];        /* open seal close gap */
+	uint8_t hash[SHA256_SIZE];    /* open: leaf of frame 0; seal, close: root */
+	uint8_t node[TLOG_NODE_SIZE]; /* boot */
+	uint64_t batch;               /* head, stop */
+	uint64_t part, first,
+		frames;     /* seal: part, its first frame, its frames; close: all frames */
+	uint64_t parts;     /* close */
+	uint64_t after_seq; /* gap */
+	bool gap;           /* close */
 	struct str boot, version, reason;
-	struct str grew;               /* head, parsed: for tlog_grew_next(); written: tlog_head_add() */
+	struct str grew; /* head, parsed: for tlog_grew_next(); written: tlog_head_add() */
 };
 
 /* Appends the JSON of any leaf but a head. */
@@ -57,7 +60,7 @@ void tlog_put_leaf(struct buf *b, const struct tlog_leaf *l);
 /* A head: begin, add each session, end. Check buf->len against TLOG_LEAF_MAX - 200 before each add. */
 void tlog_head_begin(struct buf *b, uint64_t wall, uint64_t batch);
 void tlog_head_add(struct buf *b, const uint8_t sid[SID_SIZE], uint64_t frames,
-		   const uint8_t root[SHA256_SIZE]);
+                   const uint8_t root[SHA256_SIZE]);
 void tlog_head_end(struct buf *b);
 /* Strict; slices borrow. H_EFORMAT for anything that the writers would not have written. A head's
  * grew list is checked whole. */
@@ -93,7 +96,8 @@ struct tlog_vkey {
 };
 #define TLOG_VKEY_TEXT_MAX (TLOG_ORIGIN_MAX + 1 + 8 + 1 + 44 + 1)
 /* H_EFORMAT when origin is empty, too long, or has white space, '+' or control bytes. */
-int tlog_vkey_init(struct tlog_vkey *k, struct str origin, const uint8_t pub[ED25519_PUB_SIZE]) must_use;
+int tlog_vkey_init(struct tlog_vkey *k, struct str origin, const uint8_t pub[ED25519_PUB_SIZE])
+	must_use;
 /* "<name>+<key id hex>+<base64(0x01 ‖ pub)>"; the key id is checked. */
 int tlog_vkey_parse(struct tlog_vkey *k, struct str text) must_use;
 void tlog_vkey_print(char out[TLOG_VKEY_TEXT_MAX], const struct tlog_vkey *k);
@@ -107,14 +111,15 @@ struct tlog_checkpoint {
 void tlog_checkpoint_text(struct buf *b, const struct tlog_checkpoint *c);
 /* The whole signed note. */
 void tlog_checkpoint_sign(struct buf *b, const struct tlog_checkpoint *c,
-			  const uint8_t seed[ED25519_SEED_SIZE]);
+                          const uint8_t seed[ED25519_SEED_SIZE]);
 /* Syntax only: canonical base64, no leading zeros, no extension lines, at least one signature
  * line. *ret_text is the signed text, *ret_lines the signature lines; both borrow. */
 int tlog_checkpoint_parse(struct tlog_checkpoint *c, struct str note, struct str *ret_text,
-			  struct str *ret_lines) must_use;
+                          struct str *ret_lines) must_use;
 /* Parses and verifies: H_EFORMAT; H_ENOTFOUND when no line is of this key; H_ETAMPERED when its
  * signature does not hold. The origin must be the key's name. */
-int tlog_checkpoint_open(struct tlog_checkpoint *c, struct str note, const struct tlog_vkey *k) must_use;
+int tlog_checkpoint_open(struct tlog_checkpoint *c, struct str note, const struct tlog_vkey *k)
+	must_use;
 
 /* --- the log in memory --- */
 
@@ -141,7 +146,9 @@ int tlog_flush(struct tlog_writer *w) must_use;
 uint64_t tlog_size(const struct tlog_writer *w);
 /* Root at any size up to tlog_size(); older inner nodes are read through the read callback. */
 int tlog_root(struct tlog_writer *w, uint64_t size, uint8_t out[SHA256_SIZE]) must_use;
-int tlog_consistency(struct tlog_writer *w, uint64_t old, uint64_t size, struct tree_proof *out) must_use;
-int tlog_inclusion(struct tlog_writer *w, uint64_t index, uint64_t size, struct tree_proof *out) must_use;
+int tlog_consistency(struct tlog_writer *w, uint64_t old, uint64_t size, struct tree_proof *out)
+	must_use;
+int tlog_inclusion(struct tlog_writer *w, uint64_t index, uint64_t size, struct tree_proof *out)
+	must_use;
 
 #endif

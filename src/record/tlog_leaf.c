@@ -55,7 +55,7 @@ void tlog_head_begin(struct buf *b, uint64_t wall, uint64_t batch) {
 }
 
 void tlog_head_add(struct buf *b, const uint8_t sid[SID_SIZE], uint64_t frames,
-		   const uint8_t root[SHA256_SIZE]) {
+                   const uint8_t root[SHA256_SIZE]) {
 	struct str so_far = buf_peek(b);
 	bool is_first = so_far.n == 0 || so_far.p[so_far.n - 1] == '[';
 

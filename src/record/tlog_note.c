@@ -74,7 +74,7 @@ void tlog_checkpoint_text(struct buf *b, const struct tlog_checkpoint *c) {
 }
 
 void tlog_checkpoint_sign(struct buf *b, const struct tlog_checkpoint *c,
-			  const uint8_t seed[ED25519_SEED_SIZE]) {
+                          const uint8_t seed[ED25519_SEED_SIZE]) {
 	uint8_t pub[ED25519_PUB_SIZE], blob[KEY_ID + ED25519_SIG_SIZE];
 	char base64[4 * ((sizeof(blob) + 2) / 3) + 1];
 	struct tlog_vkey k;
@@ -135,12 +135,12 @@ static bool check_signatures(struct str lines) {
 }
 
 int tlog_checkpoint_parse(struct tlog_checkpoint *c, struct str note, struct str *ret_text,
-			  struct str *ret_lines) {
+                          struct str *ret_lines) {
 	struct str rest = note, origin, size, root, blank;
 	struct tlog_checkpoint got = { 0 };
 
-	if (note.n > TLOG_CHECKPOINT_MAX || !take_line(&rest, &origin) || !take_line(&rest, &size) ||
-	    !take_line(&rest, &root))
+	if (note.n > TLOG_CHECKPOINT_MAX || !take_line(&rest, &origin) ||
+	    !take_line(&rest, &size) || !take_line(&rest, &root))
 		return H_EFORMAT;
 	struct str text = str_head(note, note.n - rest.n);
 
@@ -168,7 +168,7 @@ int tlog_checkpoint_open(struct tlog_checkpoint *c, struct str note, const struc
 		return rc;
 	while (take_line(&lines, &line)) {
 		bool is_ours = parse_signature(&s, line) && str_is(s.name, k->name) &&
-			       memcmp(s.blob, k->key_id, KEY_ID) == 0;
+		               memcmp(s.blob, k->key_id, KEY_ID) == 0;
 
 		if (is_ours && ours.len != 0)
 			return H_EFORMAT;
@@ -177,7 +177,8 @@ int tlog_checkpoint_open(struct tlog_checkpoint *c, struct str note, const struc
 	}
 	if (ours.len == 0 || !str_is(got.origin, k->name))
 		return H_ENOTFOUND;
-	if (ours.len != KEY_ID + ED25519_SIG_SIZE || !ed25519_verify(ours.blob + KEY_ID, k->pub, text))
+	if (ours.len != KEY_ID + ED25519_SIG_SIZE ||
+	    !ed25519_verify(ours.blob + KEY_ID, k->pub, text))
 		return H_ETAMPERED;
 	*c = got;
 	return 0;

@@ -8,7 +8,7 @@
 #include "base/test.h"
 
 static const uint8_t sid[SID_SIZE] = { 0x01, 0x92, 0x2a, 0x77, 0x10, 0x20, 0x70, 0x30,
-				       0x80, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07 };
+	                               0x80, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07 };
 
 static void check_leaf(const struct tlog_leaf *l, const char *want) {
 	struct tlog_leaf got;
@@ -57,34 +57,39 @@ TEST(leaves) {
 
 	l.boot = STR("b1");
 	l.version = STR("0.1 \"x\\\n");
-	check_leaf(&l, "{\"t\":\"boot\",\"wall\":1700000000000000001,\"node\":"
-		       "\"00000000000000000000000000000000\",\"boot\":\"b1\",\"version\":\"0.1 ?x??\"}");
+	check_leaf(
+		&l,
+		"{\"t\":\"boot\",\"wall\":1700000000000000001,\"node\":"
+		"\"00000000000000000000000000000000\",\"boot\":\"b1\",\"version\":\"0.1 ?x??\"}");
 	l = leaf_of(TLOG_OPEN);
-	check_leaf(&l, "{\"t\":\"open\",\"sid\":\"" SID_TEXT "\",\"wall\":1700000000000000001,\"leaf\":\""
-		       HASH_TEXT "\"}");
+	check_leaf(&l, "{\"t\":\"open\",\"sid\":\"" SID_TEXT
+	               "\",\"wall\":1700000000000000001,\"leaf\":\"" HASH_TEXT "\"}");
 	l = leaf_of(TLOG_SEAL);
 	l.part = 2;
 	l.first = 30;
 	l.frames = 4;
-	check_leaf(&l, "{\"t\":\"seal\",\"sid\":\"" SID_TEXT "\",\"wall\":1700000000000000001,\"part\":2,"
-		       "\"first\":30,\"frames\":4,\"root\":\"" HASH_TEXT "\"}");
+	check_leaf(&l, "{\"t\":\"seal\",\"sid\":\"" SID_TEXT
+	               "\",\"wall\":1700000000000000001,\"part\":2,"
+	               "\"first\":30,\"frames\":4,\"root\":\"" HASH_TEXT "\"}");
 	l = leaf_of(TLOG_CLOSE);
 	l.frames = 34;
 	l.parts = 3;
 	l.reason = STR("client");
 	l.gap = true;
-	check_leaf(&l, "{\"t\":\"close\",\"sid\":\"" SID_TEXT "\",\"wall\":1700000000000000001,\"frames\":34,"
-		       "\"parts\":3,\"root\":\"" HASH_TEXT "\",\"reason\":\"client\",\"gap\":true}");
+	check_leaf(&l,
+	           "{\"t\":\"close\",\"sid\":\"" SID_TEXT
+	           "\",\"wall\":1700000000000000001,\"frames\":34,"
+	           "\"parts\":3,\"root\":\"" HASH_TEXT "\",\"reason\":\"client\",\"gap\":true}");
 	l = leaf_of(TLOG_GAP);
 	l.after_seq = 9;
 	l.reason = STR("recorder");
 	check_leaf(&l, "{\"t\":\"gap\",\"sid\":\"" SID_TEXT "\",\"wall\":1700000000000000001,"
-		       "\"after_seq\":9,\"reason\":\"recorder\"}");
+	               "\"after_seq\":9,\"reason\":\"recorder\"}");
 	l = leaf_of(TLOG_STOP);
 	l.boot = STR("b1");
 	l.batch = UINT64_MAX;
 	check_leaf(&l, "{\"t\":\"stop\",\"wall\":1700000000000000001,\"boot\":\"b1\","
-		       "\"batch\":18446744073709551615}");
+	               "\"batch\":18446744073709551615}");
 }
 
 TEST(heads) {
@@ -129,10 +134,11 @@ TEST(paths) {
 	CHECK_EQ_STR(str_of(path), STR("tile/2/x001/000.p/1"));
 	REQUIRE(tlog_tile_path_parse(str_of(path), &level, &n, &width) == 0);
 	CHECK(level == 2 && n == 1000 && width == 1);
-	static const char *const bad[] = { "tile/0/5",        "tile/0/x000/005", "tile/00/005", "tile/64/000",
-					   "tile/0/005.p/256", "tile/0/005.p/0",  "tile/0/005.p/01",
-					   "tile/0/005.p",    "tile/0/x005",     "tile/0/001/005", "tile/0",
-					   "tile/entries/",   "tile//000",       "tiles/0/000",  "tile/0/000/" };
+	static const char *const bad[] = { "tile/0/5",        "tile/0/x000/005",  "tile/00/005",
+		                           "tile/64/000",     "tile/0/005.p/256", "tile/0/005.p/0",
+		                           "tile/0/005.p/01", "tile/0/005.p",     "tile/0/x005",
+		                           "tile/0/001/005",  "tile/0",           "tile/entries/",
+		                           "tile//000",       "tiles/0/000",      "tile/0/000/" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		if (!CHECK(tlog_tile_path_parse(str_of(bad[i]), &level, &n, &width) < 0))
 			test_note("%s", bad[i]);
@@ -189,7 +195,8 @@ TEST(checkpoint_flips) {
 		for (unsigned bit = 0; bit < 8; bit++) {
 			memcpy(note, note_text, sizeof(note));
 			note[i] = (char)(note[i] ^ (char)(1u << bit));
-			accepted += tlog_checkpoint_open(&c, str_mem(note, sizeof(note) - 1), &k) == 0;
+			accepted += tlog_checkpoint_open(&c, str_mem(note, sizeof(note) - 1), &k) ==
+			            0;
 		}
 	}
 	CHECK_EQ_U(accepted, 0);
@@ -200,7 +207,8 @@ TEST(checkpoint_flips) {
 
 			memcpy(vkey, vkey_text, sizeof(vkey));
 			vkey[i] = (char)(vkey[i] ^ (char)(1u << bit));
-			accepted += !is_case && tlog_vkey_parse(&other, str_mem(vkey, sizeof(vkey) - 1)) == 0;
+			accepted += !is_case &&
+			            tlog_vkey_parse(&other, str_mem(vkey, sizeof(vkey) - 1)) == 0;
 		}
 	}
 	CHECK_EQ_U(accepted, 0);
@@ -311,7 +319,8 @@ static void make_roots(void) {
 }
 
 static void check_proofs(struct tlog_writer *w) {
-	static const uint64_t sizes[] = { 1, 2, 255, 256, 257, 511, 700, 4096, 65535, 65536, 65537, 65999 };
+	static const uint64_t sizes[] = { 1,   2,    255,   256,   257,   511,
+		                          700, 4096, 65535, 65536, 65537, 65999 };
 	uint8_t root[SHA256_SIZE];
 	struct tree_proof p;
 
@@ -324,10 +333,12 @@ static void check_proofs(struct tlog_writer *w) {
 		REQUIRE(tlog_root(w, sizes[i], root) == 0);
 		CHECK(memcmp(root, roots[sizes[i]], SHA256_SIZE) == 0);
 		REQUIRE(tlog_consistency(w, sizes[i], tlog_size(w), &p) == 0);
-		CHECK(tree_check_consistency(&p, sizes[i], tlog_size(w), root, roots[tlog_size(w)]));
+		CHECK(tree_check_consistency(&p, sizes[i], tlog_size(w), root,
+		                             roots[tlog_size(w)]));
 		REQUIRE(tlog_inclusion(w, sizes[i] - 1, tlog_size(w), &p) == 0);
 		tree_leaf(leaf, entry_text(text, sizes[i] - 1));
-		CHECK(tree_check_inclusion(&p, sizes[i] - 1, tlog_size(w), leaf, roots[tlog_size(w)]));
+		CHECK(tree_check_inclusion(&p, sizes[i] - 1, tlog_size(w), leaf,
+		                           roots[tlog_size(w)]));
 	}
 }
 

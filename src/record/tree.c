@@ -22,8 +22,9 @@
 
 /* Hash("") */
 const uint8_t tree_empty_root[SHA256_SIZE] = {
-	0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
-	0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+	0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4,
+	0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b,
+	0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 };
 
 void tree_leaf(uint8_t out[SHA256_SIZE], struct str data) {
@@ -33,7 +34,7 @@ void tree_leaf(uint8_t out[SHA256_SIZE], struct str data) {
 }
 
 void tree_node(uint8_t out[SHA256_SIZE], const uint8_t left[SHA256_SIZE],
-	       const uint8_t right[SHA256_SIZE]) {
+               const uint8_t right[SHA256_SIZE]) {
 	uint8_t data[1 + 2 * SHA256_SIZE];
 
 	data[0] = 1;
@@ -80,7 +81,7 @@ static unsigned split_level(uint64_t n) {
 
 /* Root over leaves lo to hi - 1; lo is a multiple of a power of two that is >= hi - lo. */
 static int range_hash(tree_node_fn *fn, void *arg, uint64_t lo, uint64_t hi,
-		      uint8_t out[SHA256_SIZE]) {
+                      uint8_t out[SHA256_SIZE]) {
 	bool has_right = false;
 
 	memcpy(out, tree_empty_root, SHA256_SIZE);
@@ -123,7 +124,7 @@ static void turn_round(struct tree_proof *p) {
 }
 
 int tree_prove_inclusion(tree_node_fn *fn, void *arg, uint64_t index, uint64_t size,
-			 struct tree_proof *out) {
+                         struct tree_proof *out) {
 	uint64_t lo = 0, hi = size;
 
 	assert(index < size && size <= TREE_SIZE_MAX);
@@ -131,7 +132,8 @@ int tree_prove_inclusion(tree_node_fn *fn, void *arg, uint64_t index, uint64_t s
 	while (hi - lo > 1) {
 		uint64_t mid = lo + ((uint64_t)1 << split_level(hi - lo));
 		bool is_left = index < mid;
-		int rc = is_left ? add_range(out, fn, arg, mid, hi) : add_range(out, fn, arg, lo, mid);
+		int rc = is_left ? add_range(out, fn, arg, mid, hi)
+		                 : add_range(out, fn, arg, lo, mid);
 
 		if (rc < 0)
 			return rc;
@@ -143,7 +145,7 @@ int tree_prove_inclusion(tree_node_fn *fn, void *arg, uint64_t index, uint64_t s
 }
 
 int tree_prove_consistency(tree_node_fn *fn, void *arg, uint64_t old, uint64_t size,
-			   struct tree_proof *out) {
+                           struct tree_proof *out) {
 	uint64_t lo = 0, hi = size;
 
 	assert(old <= size && size <= TREE_SIZE_MAX);
@@ -155,7 +157,8 @@ int tree_prove_consistency(tree_node_fn *fn, void *arg, uint64_t old, uint64_t s
 	while (old != hi) {
 		uint64_t mid = lo + ((uint64_t)1 << split_level(hi - lo));
 		bool is_left = old <= mid;
-		int rc = is_left ? add_range(out, fn, arg, mid, hi) : add_range(out, fn, arg, lo, mid);
+		int rc = is_left ? add_range(out, fn, arg, mid, hi)
+		                 : add_range(out, fn, arg, lo, mid);
 
 		if (rc < 0)
 			return rc;
@@ -169,7 +172,7 @@ int tree_prove_consistency(tree_node_fn *fn, void *arg, uint64_t old, uint64_t s
 }
 
 bool tree_check_inclusion(const struct tree_proof *p, uint64_t index, uint64_t size,
-			  const uint8_t leaf[SHA256_SIZE], const uint8_t root[SHA256_SIZE]) {
+                          const uint8_t leaf[SHA256_SIZE], const uint8_t root[SHA256_SIZE]) {
 	uint64_t fn = index, sn = size - 1;
 	uint8_t r[SHA256_SIZE];
 
@@ -194,7 +197,7 @@ bool tree_check_inclusion(const struct tree_proof *p, uint64_t index, uint64_t s
 
 /* old is neither 0 nor size. */
 static bool check_growth(const struct tree_proof *p, uint64_t old, uint64_t size,
-			 const uint8_t old_root[SHA256_SIZE], const uint8_t root[SHA256_SIZE]) {
+                         const uint8_t old_root[SHA256_SIZE], const uint8_t root[SHA256_SIZE]) {
 	uint64_t fn = old - 1, sn = size - 1;
 	uint8_t fr[SHA256_SIZE], sr[SHA256_SIZE];
 	bool is_power = (old & (old - 1)) == 0;
@@ -224,7 +227,7 @@ static bool check_growth(const struct tree_proof *p, uint64_t old, uint64_t size
 }
 
 bool tree_check_consistency(const struct tree_proof *p, uint64_t old, uint64_t size,
-			    const uint8_t old_root[SHA256_SIZE], const uint8_t root[SHA256_SIZE]) {
+                            const uint8_t old_root[SHA256_SIZE], const uint8_t root[SHA256_SIZE]) {
 	if (old > size)
 		return false;
 	if (old == 0)

@@ -24,7 +24,7 @@ struct tree {
 void tree_leaf(uint8_t out[SHA256_SIZE], struct str data);
 /* Hash(0x01 ‖ left ‖ right); out may be either of them. */
 void tree_node(uint8_t out[SHA256_SIZE], const uint8_t left[SHA256_SIZE],
-	       const uint8_t right[SHA256_SIZE]);
+               const uint8_t right[SHA256_SIZE]);
 /* Root of no leaves: Hash(""). */
 extern const uint8_t tree_empty_root[SHA256_SIZE];
 
@@ -46,14 +46,14 @@ typedef int tree_node_fn(void *arg, unsigned level, uint64_t index, uint8_t out[
 int tree_root_at(tree_node_fn *fn, void *arg, uint64_t size, uint8_t out[SHA256_SIZE]) must_use;
 /* PATH(index, D[0:size]), index < size. */
 int tree_prove_inclusion(tree_node_fn *fn, void *arg, uint64_t index, uint64_t size,
-			 struct tree_proof *out) must_use;
+                         struct tree_proof *out) must_use;
 /* PROOF(old, D[0:size]), old <= size; empty when old is 0 or size. */
 int tree_prove_consistency(tree_node_fn *fn, void *arg, uint64_t old, uint64_t size,
-			   struct tree_proof *out) must_use;
+                           struct tree_proof *out) must_use;
 /* RFC 9162 §2.1.3.2 and §2.1.4.2: does the proof hold? */
 bool tree_check_inclusion(const struct tree_proof *p, uint64_t index, uint64_t size,
-			  const uint8_t leaf[SHA256_SIZE], const uint8_t root[SHA256_SIZE]);
+                          const uint8_t leaf[SHA256_SIZE], const uint8_t root[SHA256_SIZE]);
 bool tree_check_consistency(const struct tree_proof *p, uint64_t old, uint64_t size,
-			    const uint8_t old_root[SHA256_SIZE], const uint8_t root[SHA256_SIZE]);
+                            const uint8_t old_root[SHA256_SIZE], const uint8_t root[SHA256_SIZE]);
 
 #endif

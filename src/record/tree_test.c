@@ -10,7 +10,13 @@ enum { N = 130 };
 
 /* The inputs that certificate transparency implementations share as test data. */
 static const char *const ct_inputs[8] = {
-	"", "00", "10", "2021", "3031", "40414243", "5051525354555657",
+	"",
+	"00",
+	"10",
+	"2021",
+	"3031",
+	"40414243",
+	"5051525354555657",
 	"606162636465666768696a6b6c6d6e6f",
 };
 static const char *const ct_roots[8] = {
@@ -35,7 +41,8 @@ static void make_leaves(void) {
 }
 
 /* MTH of the definition. Recursion is fine here: it is what the loops are compared with. */
-static void naive_root(const uint8_t (*leaf)[SHA256_SIZE], size_t n, uint8_t out[SHA256_SIZE]) { // NOLINT(misc-no-recursion)
+static void naive_root(const uint8_t (*leaf)[SHA256_SIZE], size_t n,
+                       uint8_t out[SHA256_SIZE]) { // NOLINT(misc-no-recursion)
 	uint8_t left[SHA256_SIZE], right[SHA256_SIZE];
 	size_t k = 1;
 
@@ -59,7 +66,7 @@ static void root_of(size_t n, uint8_t out[SHA256_SIZE]) {
 }
 
 static int node_of_leaves(unused_arg void *arg, unsigned level, uint64_t index,
-			  uint8_t out[SHA256_SIZE]) {
+                          uint8_t out[SHA256_SIZE]) {
 	uint64_t first = index << level;
 
 	assert(first + (1u << level) <= N);

@@ -13,9 +13,9 @@
 #include "record/tlog.h"
 
 static const uint8_t salt[FRAME_SALT_SIZE] = { 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
-					       0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf };
+	                                       0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf };
 static const uint8_t sid[SID_SIZE] = { 0x01, 0x92, 0x2a, 0x77, 0x10, 0x20, 0x70, 0x30,
-				       0x80, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07 };
+	                               0x80, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07 };
 
 static struct jw line(struct buf *b, bool is_first) {
 	struct jw j = jw_of(b);
@@ -41,21 +41,21 @@ static void kv_hash(struct jw *j, const char *key, const uint8_t hash[SHA256_SIZ
 
 static struct frame_head head_of(uint8_t kind, uint64_t frame_no) {
 	struct frame_head h = { .kind = kind,
-				.ring = 2,
-				.frame_no = frame_no,
-				.first_seq = 1 + 10 * frame_no,
-				.wall_ns = 1763706000123456789,
-				.mono_ns = 86400000000000,
-				.slot = 5,
-				.generation = 3,
-				.part = 0 };
+		                .ring = 2,
+		                .frame_no = frame_no,
+		                .first_seq = 1 + 10 * frame_no,
+		                .wall_ns = 1763706000123456789,
+		                .mono_ns = 86400000000000,
+		                .slot = 5,
+		                .generation = 3,
+		                .part = 0 };
 
 	memcpy(h.sid, sid, SID_SIZE);
 	return h;
 }
 
-static void put_frame(struct buf *b, const char *name, const struct frame_head *h, const uint8_t *frame,
-		      struct str raw) {
+static void put_frame(struct buf *b, const char *name, const struct frame_head *h,
+                      const uint8_t *frame, struct str raw) {
 	struct jw j = line(b, str_is(str_of(name), "open"));
 	uint8_t leaf[SHA256_SIZE];
 
@@ -92,9 +92,18 @@ static void json_frame(struct buf *b, const char *name, struct frame_head h, con
 }
 
 static struct rec_command command_of(const char *verb) {
-	struct rec_command c = { .kind = 1, .status = 1, .c_off = 5, .c_len = 300, .text_off = 9,
-				 .text_len = 120, .t_off = 7, .t_len = 65536, .rows = 1,
-				 .row_bytes = 0, .received_dt = -1500, .done_dt = 2500 };
+	struct rec_command c = { .kind = 1,
+		                 .status = 1,
+		                 .c_off = 5,
+		                 .c_len = 300,
+		                 .text_off = 9,
+		                 .text_len = 120,
+		                 .t_off = 7,
+		                 .t_len = 65536,
+		                 .rows = 1,
+		                 .row_bytes = 0,
+		                 .received_dt = -1500,
+		                 .done_dt = 2500 };
 
 	c.verb = str_of(verb);
 	(void)str_copy(c.sqlstate, sizeof(c.sqlstate), STR("40001"));
@@ -157,8 +166,8 @@ static void data_frame(struct buf *b, const char *name, uint64_t frame_no, const
 /* salt in a raw block, then 2,000 × 'a' in a run-length block. */
 static void compressed_frame(struct buf *b) {
 	static const uint8_t zstd_head[] = { 0x28, 0xb5, 0x2f, 0xfd, /* magic */
-					     0x60, 0xe0, 0x06, /* single segment, u16 size - 256 */
-					     0x80, 0x00, 0x00 /* raw block of 16 */ };
+		                             0x60, 0xe0, 0x06, /* single segment, u16 size - 256 */
+		                             0x80, 0x00, 0x00 /* raw block of 16 */ };
 	static const uint8_t rle[] = { 0x83, 0x3e, 0x00, 'a' }; /* last block, run of 2,000 */
 	struct frame_head h = head_of(FRAME_FACT, 4);
 	uint8_t out[FRAME_HEAD_SIZE + 64], raw[2016], *body = out + FRAME_HEAD_SIZE;
@@ -186,11 +195,12 @@ static void frames(struct buf *b) {
 	data_frame(b, "encrypted", 2, key);
 	compressed_frame(b);
 	json_frame(b, "gap", head_of(FRAME_GAP, 5),
-		   "{\"reason\":\"recorder\",\"after_seq\":50,\"lost\":null}");
+	           "{\"reason\":\"recorder\",\"after_seq\":50,\"lost\":null}");
 	h.flags = FRAME_LAST | FRAME_RECOVERED;
-	json_frame(b, "close", h,
-		   "{\"reason\":\"recovered\",\"code\":-12,\"events\":9,\"frames\":7,\"commands\":2,"
-		   "\"streams\":[1,2,3,4],\"gap\":true}");
+	json_frame(
+		b, "close", h,
+		"{\"reason\":\"recovered\",\"code\":-12,\"events\":9,\"frames\":7,\"commands\":2,"
+		"\"streams\":[1,2,3,4],\"gap\":true}");
 }
 
 /* --- events and commands --- */
@@ -233,7 +243,9 @@ static void commands(struct buf *b) {
 	for (uint32_t i = 0; i < 3; i++) {
 		struct jw j = line(b, i == 0);
 		uint8_t leaf[SHA256_SIZE];
-		struct str event = str_head(STR("\x06\x00\x01" "event"), 3 + i);
+		struct str event = str_head(STR("\x06\x00\x01"
+		                                "event"),
+		                            3 + i);
 
 		frame_command_leaf(leaf, salt, i, event);
 		kv_hex(&j, "salt", str_mem(salt, sizeof(salt)));
@@ -247,8 +259,11 @@ static void commands(struct buf *b) {
 /* --- journal --- */
 
 static void segments(struct buf *b) {
-	struct seg_head h = { .size = 65536, .number = 7, .wall_ns = 1763706000123456789,
-			      .first_batch = 1000, .first_leaf = 33 };
+	struct seg_head h = { .size = 65536,
+		              .number = 7,
+		              .wall_ns = 1763706000123456789,
+		              .first_batch = 1000,
+		              .first_leaf = 33 };
 	uint8_t block[JOURNAL_BLOCK];
 	struct jw j = line(b, true);
 
@@ -268,8 +283,11 @@ static void segments(struct buf *b) {
 
 static void batches(struct buf *b) {
 	for (uint32_t n = 0; n < 2; n++) {
-		struct batch_head h = { .payload_len = n * 10, .frames = n, .number = 1000 + n,
-					.durable_upto = 999 + n, .mono_ns = 86400000000000 };
+		struct batch_head h = { .payload_len = n * 10,
+			                .frames = n,
+			                .number = 1000 + n,
+			                .durable_upto = 999 + n,
+			                .mono_ns = 86400000000000 };
 		uint8_t block[JOURNAL_BLOCK];
 		struct jw j = line(b, n == 0);
 
@@ -343,7 +361,7 @@ static void put_proof(struct jw *j, const struct tree_proof *p) {
 }
 
 static const uint64_t proof_sizes[][2] = { { 0, 1 },  { 0, 8 },  { 5, 7 },   { 6, 7 },  { 3, 8 },
-					   { 8, 13 }, { 7, 20 }, { 16, 20 }, { 19, 20 } };
+	                                   { 8, 13 }, { 7, 20 }, { 16, 20 }, { 19, 20 } };
 
 static void inclusions(struct buf *b) {
 	for (size_t i = 0; i < ARRAY_LEN(proof_sizes); i++) {
@@ -395,9 +413,18 @@ static void put_leaf_text(struct buf *b, bool is_first, struct str text) {
 }
 
 static void log_leaves(struct buf *b) {
-	struct tlog_leaf l = { .wall = 1763706000123456789, .node = { 1, 2, 3 }, .batch = 17, .part = 1,
-			       .first = 12, .frames = 30, .parts = 2, .after_seq = 99, .gap = true,
-			       .boot = STR("b0071"), .version = STR("0.1.0"), .reason = STR("client") };
+	struct tlog_leaf l = { .wall = 1763706000123456789,
+		               .node = { 1, 2, 3 },
+		               .batch = 17,
+		               .part = 1,
+		               .first = 12,
+		               .frames = 30,
+		               .parts = 2,
+		               .after_seq = 99,
+		               .gap = true,
+		               .boot = STR("b0071"),
+		               .version = STR("0.1.0"),
+		               .reason = STR("client") };
 	struct buf text;
 
 	memcpy(l.sid, sid, SID_SIZE);
@@ -441,8 +468,9 @@ static void paths(struct buf *b) {
 	static const struct {
 		unsigned level, width;
 		uint64_t n;
-	} rows[] = { { 0, 256, 0 },      { 0, 5, 0 },    { 1, 256, 999 }, { 0, 255, 1000 },
-		     { 2, 256, 1234067 }, { TLOG_ENTRIES, 256, 1234067 }, { TLOG_ENTRIES, 1, 12 } };
+	} rows[] = { { 0, 256, 0 },          { 0, 5, 0 },         { 1, 256, 999 },
+		     { 0, 255, 1000 },       { 2, 256, 1234067 }, { TLOG_ENTRIES, 256, 1234067 },
+		     { TLOG_ENTRIES, 1, 12 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct jw j = line(b, i == 0);
@@ -460,7 +488,8 @@ static void paths(struct buf *b) {
 	}
 }
 
-static void put_note(struct buf *b, bool is_first, struct str vkey, struct str note, const char *verdict) {
+static void put_note(struct buf *b, bool is_first, struct str vkey, struct str note,
+                     const char *verdict) {
 	struct jw j = line(b, is_first);
 
 	jw_kv_str(&j, "vkey", vkey);

@@ -62,10 +62,11 @@ TEST(frames_decode_to_their_raw_bodies) {
 		struct frame f;
 
 		if (memmem(line.p, line.n, "frame_key", 9) != NULL)
-			frame_codec_key(c, hex_decode(key, sizeof(key), str_head(str_from(line, 16), 64)) ==
-							   (int)sizeof(key)
-						   ? key
-						   : NULL);
+			frame_codec_key(c, hex_decode(key, sizeof(key),
+			                              str_head(str_from(line, 16), 64)) ==
+			                                   (int)sizeof(key)
+			                           ? key
+			                           : NULL);
 		size_t n = member(line, "frame", frame, sizeof(frame));
 
 		if (n == 0)

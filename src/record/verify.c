@@ -38,7 +38,7 @@ struct verify_place verify_at(const char *file, uint64_t offset) {
 }
 
 void verify_finding(struct verifier *v, enum verify_severity severity,
-		    const struct verify_place *place, const char *fmt, ...) {
+                    const struct verify_place *place, const char *fmt, ...) {
 	struct verify_finding f = { .severity = severity, .place = *place };
 	va_list args;
 
@@ -64,10 +64,10 @@ bool verify_is_live(struct verifier *v) {
 	if (journal_index_make(&now, v->root) < 0)
 		return false;
 	bool moved = now.seg_count != 0 &&
-		     (v->journal.seg_count == 0 ||
-		      now.segs[now.end_seg].head.number !=
-			      v->journal.segs[v->journal.end_seg].head.number ||
-		      now.end_offset != v->journal.end_offset);
+	             (v->journal.seg_count == 0 ||
+	              now.segs[now.end_seg].head.number !=
+	                      v->journal.segs[v->journal.end_seg].head.number ||
+	              now.end_offset != v->journal.end_offset);
 
 	journal_index_free(&now);
 	return moved;
@@ -159,7 +159,7 @@ static void add_file(struct verifier *v, const char *path) {
 	} else if (str_starts(str_of(path), STR("journal/"))) {
 		const char *name = path + strlen("journal/");
 		bool is_segment = strlen(name) == 12 && strspn(name, "0123456789abcdef") == 8 &&
-				  strcmp(name + 8, ".seg") == 0;
+		                  strcmp(name + 8, ".seg") == 0;
 
 		if (!is_segment)
 			odd_file(v, path);
@@ -190,8 +190,8 @@ static int list_files(struct verifier *v) {
 			depth--;
 			continue;
 		}
-		auto_free char *path =
-			xasprintf("%s%s", stack[top].path, stack[top].names.name[stack[top].at++]);
+		auto_free char *path = xasprintf("%s%s", stack[top].path,
+		                                 stack[top].names.name[stack[top].at++]);
 		size_t n = strlen(path);
 
 		if (path[n - 1] != '/' || depth == DEPTH_MAX || n >= sizeof(stack[0].path)) {
@@ -247,13 +247,13 @@ static void read_node(struct verifier *v) {
 	v->has_node = rc == 0 && str_is(node, hex) && str_is(rest, "}");
 	if (!v->has_node || tlog_vkey_parse(&k, vkey) < 0 || !str_is(origin, k.name)) {
 		verify_finding(v, VERIFY_TAMPERED, &place, "%s",
-			       rc == H_ENOTFOUND ? "it is missing" : "it is malformed");
+		               rc == H_ENOTFOUND ? "it is missing" : "it is malformed");
 	} else if (!v->has_vkey) {
 		v->vkey = k;
 		v->has_vkey = true;
 		v->report->key = VERIFY_KEY_FOUND;
 	} else if (strcmp(k.name, v->vkey.name) != 0 ||
-		   memcmp(k.pub, v->vkey.pub, ED25519_PUB_SIZE) != 0) {
+	           memcmp(k.pub, v->vkey.pub, ED25519_PUB_SIZE) != 0) {
 		verify_finding(v, VERIFY_TAMPERED, &place, "its key is not the one that was given");
 	}
 	(void)str_copy(v->report->origin, sizeof(v->report->origin), origin);
@@ -284,11 +284,13 @@ static void read_checkpoint(struct verifier *v) {
 	if (rc == H_EFORMAT || rc == H_ELIMIT)
 		verify_finding(v, VERIFY_TAMPERED, &place, "it is malformed");
 	else if (rc == H_ENOTFOUND && b.len != 0)
-		verify_finding(v, VERIFY_TAMPERED, &place, "it is not signed by the key of this log");
+		verify_finding(v, VERIFY_TAMPERED, &place,
+		               "it is not signed by the key of this log");
 	else if (rc == H_ETAMPERED)
 		verify_finding(v, VERIFY_TAMPERED, &place, "its signature does not hold");
 	else if (rc < 0)
-		verify_finding(v, VERIFY_NOTE, &place, "there is no checkpoint that could be verified");
+		verify_finding(v, VERIFY_NOTE, &place,
+		               "there is no checkpoint that could be verified");
 	buf_fini(&b);
 }
 
@@ -313,18 +315,21 @@ static void judge_journal(struct verifier *v) {
 	if (v->has_checkpoint && j->next_leaf < v->checkpoint.size) {
 		v->report->journal = VERIFY_JOURNAL_ALTERED;
 		verify_finding(v, VERIFY_TAMPERED, &end,
-			       "the journal ends (%s) after leaf %llu of the log, %llu are signed", j->end_why,
-			       (unsigned long long)j->next_leaf, (unsigned long long)v->checkpoint.size);
+		               "the journal ends (%s) after leaf %llu of the log, %llu are signed",
+		               j->end_why, (unsigned long long)j->next_leaf,
+		               (unsigned long long)v->checkpoint.size);
 	} else if (j->is_torn && v->report->journal == VERIFY_JOURNAL_WHOLE) {
 		v->report->journal = VERIFY_JOURNAL_TORN;
-		verify_finding(v, VERIFY_NOTE, &end, "torn tail (%s): nothing that was acknowledged is missing",
-			       j->end_why);
+		verify_finding(v, VERIFY_NOTE, &end,
+		               "torn tail (%s): nothing that was acknowledged is missing",
+		               j->end_why);
 	}
 	/* That the segments are of one node is the scan's business. */
 	if (v->has_node && memcmp(j->segs[0].head.node, v->node, TLOG_NODE_SIZE) != 0) {
 		struct verify_place place = verify_at("node.json", 0);
 
-		verify_finding(v, VERIFY_TAMPERED, &place, "it names another node than the journal");
+		verify_finding(v, VERIFY_TAMPERED, &place,
+		               "it names another node than the journal");
 	}
 }
 
@@ -339,11 +344,12 @@ static int judge_sessions(struct verifier *v) {
 	if (v->session_count != 0)
 		qsort(v->sessions, v->session_count, sizeof(struct vsession *), by_id);
 	for (size_t i = 0; i < v->session_count && rc == 0; i++) {
-		if (v->o->only_sid == NULL || memcmp(v->o->only_sid, v->sessions[i]->sid, SID_SIZE) == 0)
+		if (v->o->only_sid == NULL ||
+		    memcmp(v->o->only_sid, v->sessions[i]->sid, SID_SIZE) == 0)
 			rc = verify_one(v, v->sessions[i]);
 	}
 	if (v->report->sessions[VERIFY_TRUNCATED] + v->report->sessions[VERIFY_ALTERED] +
-		    v->report->sessions[VERIFY_UNKNOWN] !=
+	            v->report->sessions[VERIFY_UNKNOWN] !=
 	    0)
 		v->report->result = VERIFY_BAD;
 	return rc;
@@ -356,8 +362,9 @@ static int read_options(struct verifier *v, struct err *e) {
 
 	if (o->vkey != NULL) {
 		if (tlog_vkey_parse(&v->vkey, str_of(o->vkey)) < 0)
-			return err_set(e, H_EUSAGE, "the key that was given is not a vkey "
-						    "(<origin>+<key id>+<base64>)");
+			return err_set(e, H_EUSAGE,
+			               "the key that was given is not a vkey "
+			               "(<origin>+<key id>+<base64>)");
 		v->has_vkey = true;
 		v->report->key = VERIFY_KEY_GIVEN;
 	}
@@ -374,7 +381,8 @@ static int read_outside(struct verifier *v, struct err *e) {
 		return err_set(e, H_EUSAGE, "a checkpoint needs a key to verify it with");
 	rc = tlog_checkpoint_open(&v->outside, v->o->checkpoint, &v->vkey);
 	if (rc < 0)
-		return err_set(e, H_EUSAGE, "the checkpoint that was given does not verify with the key");
+		return err_set(e, H_EUSAGE,
+		               "the checkpoint that was given does not verify with the key");
 	v->has_outside = true;
 	return 0;
 }
@@ -428,14 +436,15 @@ static void fini(struct verifier *v) {
 }
 
 int verify_store(const char *dir, const struct verify_options *o, struct verify_report *ret,
-		 struct err *e) {
+                 struct err *e) {
 	struct verify_report report = { 0 };
 	struct verifier v = { .o = o, .report = &report };
 
 	v.root = readfs_root(dir);
 	if (v.root < 0)
 		return err_set(e, v.root, "%s: %s", dir,
-			       v.root == H_ENOTFOUND ? "there is no record in it" : "cannot be read");
+		               v.root == H_ENOTFOUND ? "there is no record in it"
+		                                     : "cannot be read");
 	v.codec = frame_codec_new();
 	v.by_sid = map_new(SESSIONS_MAX);
 	buf_init(&v.leaf_text, LEAF_TEXT_MAX);

@@ -24,7 +24,7 @@ enum verify_state {
 #define X(name, text) VERIFY_##name,
 	VERIFY_STATES(X)
 #undef X
-	VERIFY_STATE_COUNT
+		VERIFY_STATE_COUNT
 };
 const char *verify_state_text(enum verify_state state);
 
@@ -41,10 +41,10 @@ struct verify_place {
 struct verify_session {
 	uint8_t sid[SID_SIZE];
 	enum verify_state state;
-	uint64_t frames;        /* good frames, from 0 on */
-	uint64_t frames_signed; /* of them under a signed leaf */
-	bool is_closed;         /* its last frame is there */
-	struct verify_place place; /* TRUNCATED, ALTERED: of the first frame that is not right */
+	uint64_t frames;            /* good frames, from 0 on */
+	uint64_t frames_signed;     /* of them under a signed leaf */
+	bool is_closed;             /* its last frame is there */
+	struct verify_place place;  /* TRUNCATED, ALTERED: of the first frame that is not right */
 	char text[VERIFY_TEXT_MAX]; /* what is wrong, empty when nothing is */
 };
 
@@ -65,7 +65,12 @@ enum verify_key {
 	VERIFY_KEY_GIVEN  /* from outside: proves authorship */
 };
 
-enum verify_journal { VERIFY_JOURNAL_NONE, VERIFY_JOURNAL_WHOLE, VERIFY_JOURNAL_TORN, VERIFY_JOURNAL_ALTERED };
+enum verify_journal {
+	VERIFY_JOURNAL_NONE,
+	VERIFY_JOURNAL_WHOLE,
+	VERIFY_JOURNAL_TORN,
+	VERIFY_JOURNAL_ALTERED
+};
 
 enum verify_result {
 	VERIFY_OK,
@@ -78,8 +83,8 @@ struct verify_report {
 	enum verify_key key;
 	enum verify_journal journal;
 	char origin[TLOG_ORIGIN_MAX + 1];
-	uint64_t leaves;        /* of the log, as found */
-	uint64_t leaves_signed; /* size of the newest checkpoint */
+	uint64_t leaves;          /* of the log, as found */
+	uint64_t leaves_signed;   /* size of the newest checkpoint */
 	uint64_t checkpoint_wall; /* of the last signed leaf; 0 when none */
 	uint64_t sessions[VERIFY_STATE_COUNT];
 	uint64_t findings, frames, bytes;
@@ -103,7 +108,7 @@ struct verify_options {
 /* 0 with *ret filled (whatever the verdict), or a code when the store cannot be read at all
  * (H_ENOTFOUND, H_EIO), or H_EUSAGE when vkey or checkpoint given are malformed. */
 int verify_store(const char *dir, const struct verify_options *o, struct verify_report *ret,
-		 struct err *e) must_use;
+                 struct err *e) must_use;
 
 /* The sentence about what the result proves, for people: static text. */
 const char *verify_proof_text(const struct verify_report *r, bool has_outside_checkpoint);

@@ -32,12 +32,13 @@ static struct verify_place leaf_place(const struct verifier *v, uint64_t i) {
 /* bundle: as in struct leaf_ref. Bundles come first, so a difference is the bundle's: what stands in
  * the journal has a CRC and a hash. */
 static void put_leaf(struct verifier *v, uint64_t index, struct str text, uint32_t bundle,
-		     uint32_t offset) {
+                     uint32_t offset) {
 	if (index >= v->leaf_cap) {
 		uint64_t cap = MAX(v->leaf_cap * 2, MAX(index + 1, (uint64_t)1024));
 
 		v->leaves = xrealloc(v->leaves, (size_t)cap * sizeof(*v->leaves));
-		memset(v->leaves + v->leaf_cap, 0, (size_t)(cap - v->leaf_cap) * sizeof(*v->leaves));
+		memset(v->leaves + v->leaf_cap, 0,
+		       (size_t)(cap - v->leaf_cap) * sizeof(*v->leaves));
 		v->leaf_cap = cap;
 	}
 	struct leaf_ref *l = &v->leaves[index];
@@ -48,15 +49,16 @@ static void put_leaf(struct verifier *v, uint64_t index, struct str text, uint32
 		struct verify_place place = leaf_place(v, index);
 
 		if (!str_eq(have, text))
-			verify_finding(v, VERIFY_TAMPERED, &place, "leaf %llu differs from its other copy",
-				       (unsigned long long)index);
+			verify_finding(v, VERIFY_TAMPERED, &place,
+			               "leaf %llu differs from its other copy",
+			               (unsigned long long)index);
 		return;
 	}
 	*l = (struct leaf_ref){ .at = v->leaf_text.len,
-				.len = (uint32_t)text.n,
-				.is_there = true,
-				.bundle = bundle,
-				.offset = offset };
+		                .len = (uint32_t)text.n,
+		                .is_there = true,
+		                .bundle = bundle,
+		                .offset = offset };
 	w_bytes(&v->leaf_text, text);
 }
 
@@ -96,12 +98,14 @@ static void read_bundle(struct verifier *v, const struct tile_file *t, struct bu
 		rc = tlog_entry_next(&rest, &entry);
 		if (rc <= 0 || count == t->width)
 			break;
-		put_leaf(v, t->n * TLOG_TILE_WIDTH + count, entry, (uint32_t)(t - v->tiles) + 1, offset);
+		put_leaf(v, t->n * TLOG_TILE_WIDTH + count, entry, (uint32_t)(t - v->tiles) + 1,
+		         offset);
 	}
 	struct verify_place place = tile_place(t, b->len - rest.n);
 
 	if (rc != 0 || count != t->width)
-		verify_finding(v, VERIFY_TAMPERED, &place, "the bundle does not hold %u entries", t->width);
+		verify_finding(v, VERIFY_TAMPERED, &place, "the bundle does not hold %u entries",
+		               t->width);
 }
 
 /* A name alone may not make us reserve memory: bundles are numbered without holes. */
@@ -136,7 +140,8 @@ static void gather_leaves(struct verifier *v) {
 		/* A forged index is one that does not go on from the others (journal_read.c says so). */
 		if (l->index > v->journal.first_leaf + v->journal.leaf_count)
 			continue;
-		put_leaf(v, l->index, str_mem(buf_peek(&v->journal.leaf_text).p + l->at, l->len), 0, 0);
+		put_leaf(v, l->index, str_mem(buf_peek(&v->journal.leaf_text).p + l->at, l->len), 0,
+		         0);
 	}
 }
 
@@ -153,7 +158,7 @@ static void hash_leaves(struct verifier *v) {
 		if (!v->leaves[i].is_there)
 			continue;
 		verify_finding(v, VERIFY_TAMPERED, &nowhere, "leaf %llu of the log is missing",
-			       (unsigned long long)v->leaf_count);
+		               (unsigned long long)v->leaf_count);
 		break;
 	}
 	v->hashes = xmalloc((size_t)v->leaf_count * SHA256_SIZE + 1);
@@ -183,25 +188,27 @@ static uint8_t *next_row(const uint8_t *row, uint64_t count, uint64_t *ret_count
 /* A hash of a tile and a leaf disagree. Under a root that fits the leaf is right; else nobody knows,
  * and both places are named. */
 static void blame(struct verifier *v, const struct tile_file *t, const struct verify_place *place,
-		  uint64_t at) {
-	verify_finding(v, VERIFY_TAMPERED, place, "this hash of the tile does not follow from the leaves");
+                  uint64_t at) {
+	verify_finding(v, VERIFY_TAMPERED, place,
+	               "this hash of the tile does not follow from the leaves");
 	if (t->level != 0 || at < v->root_good)
 		return;
 	struct verify_place leaf = leaf_place(v, at);
 
-	verify_finding(v, VERIFY_TAMPERED, &leaf, "leaf %llu does not have the hash that stands in its tile",
-		       (unsigned long long)at);
+	verify_finding(v, VERIFY_TAMPERED, &leaf,
+	               "leaf %llu does not have the hash that stands in its tile",
+	               (unsigned long long)at);
 }
 
 static void check_tile(struct verifier *v, const struct tile_file *t, const uint8_t *row,
-		       uint64_t count, struct buf *b) {
+                       uint64_t count, struct buf *b) {
 	struct verify_place place = tile_place(t, 0);
 
 	if (is_gone(v, t, read_tile_file(v, t, b)))
 		return;
 	if (b->len != t->width * (size_t)SHA256_SIZE) {
-		verify_finding(v, VERIFY_TAMPERED, &place, "the tile has %zu bytes, expected %zu", b->len,
-			       t->width * (size_t)SHA256_SIZE);
+		verify_finding(v, VERIFY_TAMPERED, &place, "the tile has %zu bytes, expected %zu",
+		               b->len, t->width * (size_t)SHA256_SIZE);
 		return;
 	}
 	for (unsigned i = 0; i < t->width; i++) {
@@ -210,7 +217,7 @@ static void check_tile(struct verifier *v, const struct tile_file *t, const uint
 		place.offset = i * (uint64_t)SHA256_SIZE;
 		if (at >= count) {
 			verify_finding(v, verify_is_live(v) ? VERIFY_NOTE : VERIFY_TAMPERED, &place,
-				       "the tile goes beyond the leaves of the log");
+			               "the tile goes beyond the leaves of the log");
 			return;
 		}
 		if (memcmp(buf_peek(b).p + place.offset, row + at * SHA256_SIZE, SHA256_SIZE) == 0)
@@ -297,20 +304,21 @@ static void root_at(const struct verifier *v, uint64_t size, uint8_t out[SHA256_
 }
 
 static void check_root(struct verifier *v, const struct tlog_checkpoint *c, const char *file,
-		       const char *what) {
+                       const char *what) {
 	struct verify_place place = verify_at(file, 0);
 	uint8_t root[SHA256_SIZE];
 
 	if (c->size > v->leaf_count) {
-		verify_finding(v, VERIFY_TAMPERED, &place, "%s signs %llu leaves, the log has %llu", what,
-			       (unsigned long long)c->size, (unsigned long long)v->leaf_count);
+		verify_finding(v, VERIFY_TAMPERED, &place, "%s signs %llu leaves, the log has %llu",
+		               what, (unsigned long long)c->size,
+		               (unsigned long long)v->leaf_count);
 		return;
 	}
 	root_at(v, c->size, root);
 	if (memcmp(root, c->root, SHA256_SIZE) != 0)
 		verify_finding(v, VERIFY_TAMPERED, &place,
-			       "the root over the first %llu leaves is not the one that %s signs",
-			       (unsigned long long)c->size, what);
+		               "the root over the first %llu leaves is not the one that %s signs",
+		               (unsigned long long)c->size, what);
 	else
 		v->root_good = MAX(v->root_good, c->size);
 }
@@ -323,8 +331,9 @@ static void add_claim(struct verifier *v, const uint8_t sid[SID_SIZE], const str
 	uint64_t before = s->claim_count != 0 ? s->claims[s->claim_count - 1].frames : 1;
 
 	if (!s->in_log || s->has_close || c->frames < before)
-		verify_finding(v, VERIFY_TAMPERED, &nowhere, "leaf %llu cannot follow those before it",
-			       (unsigned long long)c->leaf);
+		verify_finding(v, VERIFY_TAMPERED, &nowhere,
+		               "leaf %llu cannot follow those before it",
+		               (unsigned long long)c->leaf);
 	if (s->claim_count == s->claim_cap) {
 		s->claim_cap = MAX(s->claim_cap * 2, (size_t)4);
 		s->claims = xrealloc(s->claims, s->claim_cap * sizeof(*s->claims));
@@ -350,7 +359,7 @@ static void take_open(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 
 	if (s->in_log)
 		verify_finding(v, VERIFY_TAMPERED, &nowhere, "leaf %llu opens a session again",
-			       (unsigned long long)index);
+		               (unsigned long long)index);
 	s->in_log = true;
 	s->open_leaf = index;
 	memcpy(s->open_hash, l->hash, SHA256_SIZE);
@@ -359,9 +368,9 @@ static void take_open(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 static void take_root(struct verifier *v, const struct tlog_leaf *l, uint64_t index) {
 	bool is_close = l->type == TLOG_CLOSE;
 	struct claim c = { .frames = is_close ? l->frames : l->first + l->frames,
-			   .leaf = index,
-			   .type = l->type,
-			   .part = (uint32_t)l->part };
+		           .leaf = index,
+		           .type = l->type,
+		           .part = (uint32_t)l->part };
 
 	memcpy(c.root, l->hash, SHA256_SIZE);
 	add_claim(v, l->sid, &c);
@@ -383,8 +392,8 @@ static void take_leaf(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 			struct verify_place place = verify_at("node.json", 0);
 
 			verify_finding(v, VERIFY_TAMPERED, &place,
-				       "it names another node than leaf %llu of the log",
-				       (unsigned long long)index);
+			               "it names another node than leaf %llu of the log",
+			               (unsigned long long)index);
 		}
 		break;
 	case TLOG_OPEN:
@@ -399,8 +408,9 @@ static void take_leaf(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 		break;
 	case TLOG_GAP:
 		if (!verify_session_of(v, l->sid)->in_log)
-			verify_finding(v, VERIFY_TAMPERED, &nowhere, "leaf %llu cannot follow those before it",
-				       (unsigned long long)index);
+			verify_finding(v, VERIFY_TAMPERED, &nowhere,
+			               "leaf %llu cannot follow those before it",
+			               (unsigned long long)index);
 		break;
 	case TLOG_STOP:
 		break;
@@ -417,8 +427,8 @@ static void read_leaves(struct verifier *v) {
 		if (tlog_leaf_parse(&l, leaf_at(v, i)) == 0)
 			take_leaf(v, &l, i);
 		else
-			verify_finding(v, VERIFY_TAMPERED, &place, "leaf %llu of the log is malformed",
-				       (unsigned long long)i);
+			verify_finding(v, VERIFY_TAMPERED, &place,
+			               "leaf %llu of the log is malformed", (unsigned long long)i);
 	}
 }
 

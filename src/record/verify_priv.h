@@ -73,7 +73,7 @@ struct verifier {
 };
 
 printf_like(4, 5) void verify_finding(struct verifier *v, enum verify_severity severity,
-				      const struct verify_place *place, const char *fmt, ...);
+                                      const struct verify_place *place, const char *fmt, ...);
 struct verify_place verify_at(const char *file, uint64_t offset);
 /* Has the journal gone on since it was scanned? Then a gateway is at work. */
 bool verify_is_live(struct verifier *v);

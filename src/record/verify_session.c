@@ -21,11 +21,11 @@ struct walk {
 	struct verify_session *out;
 	struct tree tree;
 	uint64_t next, seq;
-	size_t claim;            /* the next one that is not yet compared */
-	uint64_t good;           /* frames under the last root that fitted */
+	size_t claim;                   /* the next one that is not yet compared */
+	uint64_t good;                  /* frames under the last root that fitted */
 	struct verify_place after_good; /* of frame `good` */
 	bool is_after_gap, is_closed, has_gap, is_bad;
-	uint32_t part;           /* of the last frame */
+	uint32_t part; /* of the last frame */
 	char file[VERIFY_FILE_MAX];
 	/* of the part file */
 	struct buf index;
@@ -35,7 +35,7 @@ struct walk {
 };
 
 printf_like(5, 6) static void bad(struct walk *w, enum verify_state state, uint64_t frame,
-				  const struct verify_place *place, const char *fmt, ...) {
+                                  const struct verify_place *place, const char *fmt, ...) {
 	va_list args;
 
 	if (w->is_bad)
@@ -51,7 +51,8 @@ printf_like(5, 6) static void bad(struct walk *w, enum verify_state state, uint6
 
 /* --- roots --- */
 
-static bool claim_holds(const struct walk *w, const struct claim *c, const uint8_t root[SHA256_SIZE]) {
+static bool claim_holds(const struct walk *w, const struct claim *c,
+                        const uint8_t root[SHA256_SIZE]) {
 	if (memcmp(c->root, root, SHA256_SIZE) != 0)
 		return false;
 	return c->type != TLOG_SEAL || c->part <= w->part;
@@ -62,7 +63,8 @@ static void check_claims(struct walk *w) {
 	uint8_t root[SHA256_SIZE];
 	bool has_root = false;
 
-	for (; w->claim < w->s->claim_count && w->s->claims[w->claim].frames <= w->next; w->claim++) {
+	for (; w->claim < w->s->claim_count && w->s->claims[w->claim].frames <= w->next;
+	     w->claim++) {
 		const struct claim *c = &w->s->claims[w->claim];
 
 		if (!has_root)
@@ -110,8 +112,8 @@ static const char *contents_fault(const struct walk *w, const struct frame *f) {
 
 /* The journal's copy of a frame that came from a part must be the same. */
 static const char *copy_fault(const struct walk *w, const struct frame *f) {
-	const struct journal_frame *at =
-		journal_index_find(&w->v->journal, f->head.sid, f->head.frame_no);
+	const struct journal_frame *at = journal_index_find(&w->v->journal, f->head.sid,
+	                                                    f->head.frame_no);
 	struct frame copy;
 
 	if (at == NULL || journal_fetch(&w->v->fetch, &w->v->journal, at, &copy) < 0)
@@ -120,18 +122,19 @@ static const char *copy_fault(const struct walk *w, const struct frame *f) {
 }
 
 static void check_open(struct walk *w, const uint8_t leaf[SHA256_SIZE],
-		       const struct verify_place *place) {
+                       const struct verify_place *place) {
 	if (!w->s->in_log)
 		return;
 	if (memcmp(leaf, w->s->open_hash, SHA256_SIZE) != 0)
-		bad(w, VERIFY_ALTERED, 0, place, "it is not the open frame that leaf %llu of the log names",
+		bad(w, VERIFY_ALTERED, 0, place,
+		    "it is not the open frame that leaf %llu of the log names",
 		    (unsigned long long)w->s->open_leaf);
 	else if (w->s->open_leaf < w->v->report->leaves_signed)
 		w->out->frames_signed = 1;
 }
 
 static void take_frame(struct walk *w, const struct frame *f, const struct verify_place *place,
-		       bool from_file) {
+                       bool from_file) {
 	const struct frame_head *h = &f->head;
 	const char *fault = NULL;
 	uint8_t leaf[SHA256_SIZE];
@@ -181,11 +184,12 @@ static bool is_tail_head(const struct walk *w, const struct frame_head *h) {
 static void take_index(struct walk *w, const struct frame *f, const struct verify_place *place) {
 	if (!is_tail_head(w, &f->head) || frame_check_body(f) < 0 ||
 	    !str_eq(f->body, buf_peek(&w->index)))
-		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, place, "the index is not that of this part's frames");
+		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, place,
+		    "the index is not that of this part's frames");
 }
 
 static void take_trailer(struct walk *w, const struct frame *f, const struct verify_place *place,
-			 uint64_t index_at) {
+                         uint64_t index_at) {
 	struct frame_trailer t;
 	uint8_t root[SHA256_SIZE];
 
@@ -194,7 +198,8 @@ static void take_trailer(struct walk *w, const struct frame *f, const struct ver
 	    frame_trailer_parse(&t, f->body) < 0 || t.index_offset != index_at ||
 	    t.first_frame != w->part_first || t.frames != w->part_rows ||
 	    t.bytes_before != place->offset || memcmp(t.root, root, SHA256_SIZE) != 0)
-		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, place, "the trailer is not that of this part's frames");
+		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, place,
+		    "the trailer is not that of this part's frames");
 	w->is_sealed = true;
 }
 
@@ -242,16 +247,16 @@ static void expect_rest(struct walk *w, uint64_t at, uint64_t index_at, struct e
 		    f.head.part != w->part)
 			break;
 		frame_put_index_row(&rows, &(struct frame_index_row){ .offset = at + x->bytes.len,
-								      .first_seq = f.head.first_seq,
-								      .wall_ns = f.head.wall_ns });
+		                                                      .first_seq = f.head.first_seq,
+		                                                      .wall_ns = f.head.wall_ns });
 		w_bytes(&x->bytes, f.bytes);
 		frame_leaf(leaf, f.bytes.p);
 		tree_add(&tree, leaf);
 		h.first_seq = f.head.first_seq + (f.head.kind == FRAME_DATA ? f.head.n_events : 0);
 	}
 	struct frame_trailer t = { .index_offset = index_at != 0 ? index_at : at + x->bytes.len,
-				   .first_frame = w->part_first,
-				   .frames = no - w->part_first };
+		                   .first_frame = w->part_first,
+		                   .frames = no - w->part_first };
 
 	memcpy(h.sid, w->s->sid, SID_SIZE);
 	memcpy(h.command_root, tree_empty_root, SHA256_SIZE);
@@ -351,19 +356,20 @@ static bool may_be_torn(const struct walk *w) {
 }
 
 /* The part does not go on with a whole frame at `place`. */
-static void end_of_part(struct walk *w, int rc, const struct verify_place *place, uint64_t index_at) {
+static void end_of_part(struct walk *w, int rc, const struct verify_place *place,
+                        uint64_t index_at) {
 	bool in_journal = journal_index_find(&w->v->journal, w->s->sid, w->next) != NULL;
 
 	if (may_be_torn(w) && is_torn_append(w, place->offset, index_at)) {
 		verify_finding(w->v, VERIFY_NOTE, place, "%s",
-			       in_journal ? "an append was cut off; the journal has the frames"
-					  : "the sealing of the part was cut off");
+		               in_journal ? "an append was cut off; the journal has the frames"
+		                          : "the sealing of the part was cut off");
 		return;
 	}
 	if (rc == H_ETRUNC && !in_journal)
 		bad(w, VERIFY_TRUNCATED, w->next, place, "%s",
 		    place->offset == w->v->file.size ? "the part ends without index and trailer"
-						     : "the file ends inside a frame");
+		                                     : "the file ends inside a frame");
 	else
 		bad(w, VERIFY_ALTERED, w->next, place, "no valid frame stands here");
 }
@@ -372,8 +378,8 @@ static void end_of_part(struct walk *w, int rc, const struct verify_place *place
 
 static void note_row(struct walk *w, const struct frame *f, uint64_t at) {
 	frame_put_index_row(&w->index, &(struct frame_index_row){ .offset = at,
-								  .first_seq = f->head.first_seq,
-								  .wall_ns = f->head.wall_ns });
+	                                                          .first_seq = f->head.first_seq,
+	                                                          .wall_ns = f->head.wall_ns });
 	w->part_rows++;
 }
 
@@ -391,7 +397,8 @@ static bool part_step(struct walk *w, uint64_t *index_at) {
 	if (rc == 0)
 		return false;
 	if (w->is_sealed) {
-		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, &place, "something stands behind the trailer");
+		bad(w, VERIFY_ALTERED, VERIFY_NO_FRAME, &place,
+		    "something stands behind the trailer");
 		return false;
 	}
 	if (rc < 0) {
@@ -450,7 +457,8 @@ static void walk_journal(struct walk *w, bool with_part) {
 		int rc = journal_fetch(&w->v->fetch, j, at, &f);
 
 		if (rc == H_ENOTFOUND && verify_is_live(w->v)) {
-			verify_finding(w->v, VERIFY_NOTE, &place, "the journal went on while we read");
+			verify_finding(w->v, VERIFY_NOTE, &place,
+			               "the journal went on while we read");
 			return;
 		}
 		if (rc == 0 && with_part && f.head.part != w->part)
@@ -471,7 +479,8 @@ static void walk_rest(struct walk *w) {
 	if (!w->is_bad && n != 0 && first[n - 1].frame_no >= w->next) {
 		struct verify_place place = verify_at(w->file, w->v->file.size);
 
-		bad(w, VERIFY_TRUNCATED, w->next, &place, "the frame is missing, later ones are there");
+		bad(w, VERIFY_TRUNCATED, w->next, &place,
+		    "the frame is missing, later ones are there");
 	}
 }
 
@@ -494,8 +503,8 @@ static void walk_parts(struct walk *w) {
 
 		if (rc < 0) {
 			place = verify_at(w->file, 0);
-			bad(w, rc == H_ENOTFOUND ? VERIFY_TRUNCATED : VERIFY_ALTERED, w->next, &place,
-			    "part %u cannot be read: %s", part, h_err_text(rc));
+			bad(w, rc == H_ENOTFOUND ? VERIFY_TRUNCATED : VERIFY_ALTERED, w->next,
+			    &place, "part %u cannot be read: %s", part, h_err_text(rc));
 		}
 	}
 }
@@ -519,7 +528,7 @@ static void check_missing(struct walk *w) {
 	if (is_short && !w->is_bad)
 		bad(w, VERIFY_TRUNCATED, w->next, &place, "%s",
 		    w->next == 0 ? "the log knows this session, and none of it is there"
-				 : "the log names frames from here on that are not there");
+		                 : "the log names frames from here on that are not there");
 }
 
 static void say(struct walk *w) {
@@ -530,16 +539,18 @@ static void say(struct walk *w) {
 	if (w->is_bad)
 		return;
 	if (!w->s->in_log && w->s->has_files) {
-		bad(w, VERIFY_UNKNOWN, VERIFY_NO_FRAME, &place, "the log does not know this session");
+		bad(w, VERIFY_UNKNOWN, VERIFY_NO_FRAME, &place,
+		    "the log does not know this session");
 	} else if (w->s->has_close) {
 		out->state = w->has_gap ? VERIFY_GAP : VERIFY_COMPLETE;
 	} else {
 		out->state = VERIFY_OPEN;
 		if (!w->s->in_log)
-			(void)str_copy(out->text, sizeof(out->text), STR("the log does not name it yet"));
+			(void)str_copy(out->text, sizeof(out->text),
+			               STR("the log does not name it yet"));
 		else if (w->is_closed)
 			(void)str_copy(out->text, sizeof(out->text),
-				       STR("it has ended; the log does not say so yet"));
+			               STR("it has ended; the log does not say so yet"));
 	}
 }
 

@@ -57,8 +57,8 @@ static void on_session(void *arg, const struct verify_session *s) {
 	if (s->state == VERIFY_COMPLETE || s->state == VERIFY_GAP || s->state == VERIFY_OPEN)
 		return;
 	if (said->is_loud)
-		test_note("session %s: %s %s (%s %llu)", verify_state_text(s->state), s->text, "", s->place.file,
-			  (unsigned long long)s->place.offset);
+		test_note("session %s: %s %s (%s %llu)", verify_state_text(s->state), s->text, "",
+		          s->place.file, (unsigned long long)s->place.offset);
 	if (said->bad_count < ARRAY_LEN(said->bad))
 		said->bad[said->bad_count] = *s;
 	said->bad_count++;
@@ -68,8 +68,9 @@ static void on_finding(void *arg, const struct verify_finding *f) {
 	struct said *said = arg;
 
 	if (said->is_loud)
-		test_note("finding %s: %s (%s %llu)", f->severity == VERIFY_NOTE ? "note" : "tampered", f->text,
-			  f->place.file, (unsigned long long)f->place.offset);
+		test_note("finding %s: %s (%s %llu)",
+		          f->severity == VERIFY_NOTE ? "note" : "tampered", f->text, f->place.file,
+		          (unsigned long long)f->place.offset);
 	if (f->severity == VERIFY_NOTE) {
 		said->notes++;
 		return;
@@ -82,11 +83,11 @@ static void on_finding(void *arg, const struct verify_finding *f) {
 static struct said verify_with(const char *vkey, struct str checkpoint, bool is_loud) {
 	struct said said = { .is_loud = is_loud };
 	struct verify_options o = { .vkey = vkey,
-				    .checkpoint = checkpoint,
-				    .with_contents = true,
-				    .arg = &said,
-				    .on_session = on_session,
-				    .on_finding = on_finding };
+		                    .checkpoint = checkpoint,
+		                    .with_contents = true,
+		                    .arg = &said,
+		                    .on_session = on_session,
+		                    .on_finding = on_finding };
 
 	CHECK_EQ_I(verify_store(dir, &o, &said.report, NULL), 0);
 	return said;
@@ -121,7 +122,7 @@ static int add_path(const char *path, const struct stat *st, int type, unused_ar
 	if (type != FTW_F || files.count == ARRAY_LEN(files.path))
 		return 0;
 	(void)snprintf(files.path[files.count], sizeof(files.path[0]), "%s",
-		       path + strlen(dir) + strlen("/record/"));
+	               path + strlen(dir) + strlen("/record/"));
 	files.size[files.count++] = st->st_size;
 	return 0;
 }
@@ -248,7 +249,8 @@ static void flip_all(void) {
 	CHECK(f.done > 500);
 	CHECK_EQ_U(f.missed, 0);
 	CHECK_EQ_U(f.elsewhere, 0);
-	test_note("%u bytes changed in %llu ms", f.done, (unsigned long long)((mono_ns() - start) / NS_PER_MS));
+	test_note("%u bytes changed in %llu ms", f.done,
+	          (unsigned long long)((mono_ns() - start) / NS_PER_MS));
 	struct said s = verify();
 
 	CHECK_EQ_I(s.report.result, VERIFY_OK);
@@ -342,9 +344,9 @@ TEST(files_moved_and_exchanged) {
 	(void)after("mv " TWO_0 " x && mv " TWO_1 " " TWO_0 " && mv x " TWO_1, TWO_0, true);
 	(void)after("mv " ACTS " x && mv " TWO_0 " " ACTS " && mv x " TWO_0, ACTS, true);
 	(void)after("cp " ACTS " " DAY "019aa511-d280-7050-8001-656c737a8189.0000.rec",
-		    DAY "019aa511-d280-7050-8001-656c737a8189.0000.rec", true);
+	            DAY "019aa511-d280-7050-8001-656c737a8189.0000.rec", true);
 	(void)after("cp " TWO_1 " " DAY "019aa511-d280-706f-8002-848b9299a0a7.0002.rec",
-		    DAY "019aa511-d280-706f-8002-848b9299a0a7.0002.rec", true);
+	            DAY "019aa511-d280-706f-8002-848b9299a0a7.0002.rec", true);
 	(void)after("cp journal/00000000.seg journal/00000002.seg", NULL, true);
 	(void)after("cp log/tile/0/000.p/16 log/tile/0/000.p/15", "log/tile/0/000.p/15", true);
 	(void)after("mkdir -p log/tile/1 && cp log/tile/0/000.p/16 log/tile/1/000.p", NULL, false);
@@ -409,7 +411,7 @@ static struct str frame_bytes(const struct part_image *p, unsigned i) {
 }
 
 static void store_frames(const struct part_image *p, const unsigned *order, unsigned count,
-			 const char *rel) {
+                         const char *rel) {
 	auto_free char *path = xasprintf("%s/record/%s", dir, rel);
 	auto_fd int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 
@@ -426,14 +428,14 @@ TEST(frames_removed_exchanged_repeated) {
 		unsigned order[6], count;
 		uint64_t frame;
 	} rows[] = {
-		{ { 1, 2, 3, 4 }, 4, 0 },             /* the first one gone */
-		{ { 0, 2, 3, 4 }, 4, 1 },             /* one in the middle */
+		{ { 1, 2, 3, 4 }, 4, 0 },               /* the first one gone */
+		{ { 0, 2, 3, 4 }, 4, 1 },               /* one in the middle */
 		{ { 0, 1, 3, 4 }, 4, VERIFY_NO_FRAME }, /* the last: index and trailer tell */
-		{ { 0, 2, 1, 3, 4 }, 5, 1 },          /* exchanged */
-		{ { 0, 1, 1, 2, 3, 4 }, 6, 2 },       /* twice */
-		{ { 0, 1, 2, 4 }, 4, 3 },             /* no index */
-		{ { 0, 1, 2, 3 }, 4, 3 },             /* no trailer */
-		{ { 0, 1, 2 }, 3, 3 },                /* neither, and another part follows */
+		{ { 0, 2, 1, 3, 4 }, 5, 1 },            /* exchanged */
+		{ { 0, 1, 1, 2, 3, 4 }, 6, 2 },         /* twice */
+		{ { 0, 1, 2, 4 }, 4, 3 },               /* no index */
+		{ { 0, 1, 2, 3 }, 4, 3 },               /* no trailer */
+		{ { 0, 1, 2 }, 3, 3 },                  /* neither, and another part follows */
 		{ { 0, 1 }, 2, 2 },
 	};
 
@@ -531,15 +533,18 @@ TEST(signed_with_another_key) {
 	ed25519_public(pub, seed);
 	REQUIRE(tlog_vkey_init(&k, STR(TS_ORIGIN), pub) == 0);
 	tlog_vkey_print(vkey, &k);
-	auto_free char *sed = xasprintf("-i 's|\"vkey\":\"[^\"]*\"|\"vkey\":\"%s\"|' record/node.json", vkey);
+	auto_free char *sed =
+		xasprintf("-i 's|\"vkey\":\"[^\"]*\"|\"vkey\":\"%s\"|' record/node.json", vkey);
 
 	run_cmd("sed", sed);
 	s = verify_with(NULL, STR_NONE, false);
 	CHECK_EQ_I(s.report.result, VERIFY_OK);
 	CHECK_EQ_I(s.report.key, VERIFY_KEY_FOUND);
-	CHECK(strstr(verify_proof_text(&s.report, false), "excludes accidents and no more") != NULL);
+	CHECK(strstr(verify_proof_text(&s.report, false), "excludes accidents and no more") !=
+	      NULL);
 	s = verify_with(TS_VKEY, STR_NONE, false);
-	CHECK(s.report.result == VERIFY_BAD && names(&s, "log/checkpoint") && names(&s, "node.json"));
+	CHECK(s.report.result == VERIFY_BAD && names(&s, "log/checkpoint") &&
+	      names(&s, "node.json"));
 	remove_dir();
 }
 
@@ -686,7 +691,8 @@ TEST(a_torn_part_is_no_tampering) {
 		CHECK(truncate(path, MAX(size - (off_t)cut, 0)) == 0);
 		struct said s = verify();
 
-		if (!CHECK_EQ_I(s.report.result, VERIFY_OK) || !CHECK_EQ_U(s.report.sessions[VERIFY_COMPLETE], 1))
+		if (!CHECK_EQ_I(s.report.result, VERIFY_OK) ||
+		    !CHECK_EQ_U(s.report.sessions[VERIFY_COMPLETE], 1))
 			(void)verify_with(TS_VKEY, STR_NONE, true);
 		remove_dir();
 	}
