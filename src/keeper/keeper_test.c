@@ -18,7 +18,7 @@ static const char issue[] =
 	"\"run\":\"r-1\",\"context\":{\"task\":\"T-1\"},\"ttl_ns\":3600000000000}";
 
 static bool has(const struct buf *b, const char *text) {
-	return memmem(buf_peek(b).p, b->len, text, strlen(text)) != NULL;
+	return b->len != 0 && memmem(buf_peek(b).p, b->len, text, strlen(text)) != NULL;
 }
 
 /* Acts come on their own channel: waits for one that holds the text. */
