@@ -196,6 +196,65 @@ TEST(session_ring_full_parks) {
 	world_free(&x);
 }
 
+/* Once hung: the queue for the target had been full, was written, and nobody went on with the relay. */
+TEST(session_goes_on_when_the_target_has_room) {
+	struct world x;
+	size_t all = HEAD + MIB, pushed = 0;
+	auto_free uint8_t *message = xcalloc(1, all);
+
+	world_make(&x, 4 * MIB);
+	struct peer *p = admitted(&x);
+
+	message[0] = 'N';
+	message[2] = 0x10; /* a mebibyte, wanted whole */
+	x.is_commit_held = true;
+	for (int i = 0; i < 100 && pushed < all; i++) {
+		ssize_t n = write(p->client, message + pushed, all - pushed);
+
+		pushed += n > 0 ? (size_t)n : 0;
+		turn(&x);
+	}
+	CHECK_EQ_U(pushed, all);
+	turns(&x, 5);
+	CHECK(session_of_peer(&x, p)->sides[SIDE_TARGET].out.len >= OUT_HIGH);
+	x.is_commit_held = false;
+	turns(&x, 40);
+	CHECK_EQ_U(p->from_worker[1].len, all);
+	CHECK_EQ_U(atomic_load(&x.w.need_budget), 0);
+	world_free(&x);
+}
+
+/* The grant comes while the ring is full: what was kept until then still goes first. */
+TEST(session_granted_into_a_full_ring) {
+	struct world x;
+	char block[30000];
+
+	world_make(&x, 256 * KIB);
+	struct peer *q = admitted(&x);
+
+	memset(block, 'b', sizeof(block));
+	x.is_recorder_held = true;
+	for (int i = 0; i < 30; i++) {
+		say(q->target, 'R', str_mem(block, 10000));
+		turn(&x);
+		read_clients(&x);
+		if (session_of_peer(&x, q)->is_parked)
+			break;
+	}
+	CHECK(session_of_peer(&x, q)->is_parked);
+	struct peer *p = connect_peer(&x);
+
+	say(p->client, 'Z', STR("small"));
+	say(p->client, 'A', STR("proof"));
+	say(p->client, 'R', str_mem(block, sizeof(block)));
+	turns(&x, 4);
+	x.is_recorder_held = false;
+	turns(&x, 10);
+	CHECK_EQ_U(p->from_worker[1].len, HEAD + sizeof(block));
+	CHECK_EQ_U(p->stream[STREAM_C].len, 3 * HEAD + 5 + 5 + sizeof(block));
+	world_free(&x);
+}
+
 TEST(session_slow_client_leaves_others_alone) {
 	struct world x;
 	char block[60000];
