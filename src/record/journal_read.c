@@ -28,13 +28,13 @@ printf_like(4, 5) static void altered(struct journal_index *j, uint32_t seg, uin
                                       const char *fmt, ...) {
 	va_list args;
 
-	if (j->altered[0] != '\0')
-		return;
 	va_start(args, fmt);
-	(void)vsnprintf(j->altered, sizeof(j->altered), fmt, args);
+	if (j->altered[0] == '\0') {
+		(void)vsnprintf(j->altered, sizeof(j->altered), fmt, args);
+		(void)str_copy(j->altered_name, sizeof(j->altered_name), str_of(j->segs[seg].name));
+		j->altered_offset = offset;
+	}
 	va_end(args);
-	(void)str_copy(j->altered_name, sizeof(j->altered_name), str_of(j->segs[seg].name));
-	j->altered_offset = offset;
 }
 
 static void add_frame(struct journal_index *j, uint32_t seg, uint32_t offset,

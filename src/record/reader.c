@@ -239,7 +239,7 @@ static bool fits(const uint8_t sid[SID_SIZE], struct str id) {
 
 static bool is_acts(struct reader *r, const uint8_t sid[SID_SIZE]) {
 	struct reader_session *x = NULL;
-	struct reader_item item;
+	struct reader_item item = { 0 };
 	bool acts = false;
 
 	if (reader_session_open(&x, r, sid, NULL) == 0 &&
@@ -319,7 +319,8 @@ int reader_session_open(struct reader_session **ret, struct reader *r, const uin
 	(void)journal_index_session(&r->journal, sid, &in_journal);
 	if (rc < 0 && (rc != H_ENOTFOUND || in_journal == 0)) {
 		reader_session_close(&x);
-		return err_set(e, rc, "the session cannot be opened: %s", h_err_text(rc));
+		(void)err_set(e, rc, "the session cannot be opened: %s", h_err_text(rc));
+		return rc;
 	}
 	x->has_file = rc == 0;
 	x->no_more_parts = rc < 0;
@@ -429,6 +430,9 @@ static bool journal_goes_on(const struct reader_session *x) {
 	return n != 0 && first[n - 1].frame_no > x->next;
 }
 
+enum { AGAIN = 2 };
+
+/* 1, 0 at the end, AGAIN when the frame has moved to a part meanwhile. */
 static int from_journal(struct reader_session *x, struct frame *ret, struct err *e) {
 	const struct journal_frame *at = journal_index_find(&x->r->journal, x->sid, x->next);
 	int rc;
@@ -449,17 +453,21 @@ static int from_journal(struct reader_session *x, struct frame *ret, struct err 
 	x->was_restarted = true;
 	go_to_part(x, x->part);
 	rc = reader_refresh(x->r, e);
-	return rc < 0 ? rc : reader_session_next(x, ret, e);
+	return rc < 0 ? rc : AGAIN;
 }
 
-int reader_session_next(struct reader_session *x, struct frame *ret,
-                        struct err *e) { // NOLINT(misc-no-recursion): once
-	int rc = from_parts(x, ret, e);
+int reader_session_next(struct reader_session *x, struct frame *ret, struct err *e) {
+	struct frame got = { 0 };
+	int rc;
 
-	if (rc == 0)
-		rc = from_journal(x, ret, e);
+	do {
+		rc = from_parts(x, &got, e);
+		if (rc == 0)
+			rc = from_journal(x, &got, e);
+	} while (rc == AGAIN);
 	if (rc == 1) {
-		x->next = ret->head.frame_no + 1;
+		*ret = got;
+		x->next = got.head.frame_no + 1;
 		x->was_restarted = false;
 	}
 	return rc;
@@ -554,8 +562,8 @@ static void note_frame(struct reader *r, struct reader_summary *out, const struc
 
 int reader_summarize(struct reader *r, const uint8_t sid[SID_SIZE], struct reader_summary *out,
                      struct err *e) {
-	struct reader_session *x;
-	struct frame f;
+	struct reader_session *x = NULL;
+	struct frame f = { 0 };
 	struct reader_summary got = { 0 };
 	int rc = reader_session_open(&x, r, sid, e);
 

@@ -118,7 +118,7 @@ void tlog_put_entry(struct buf *b, struct str entry) {
 /* --- the log in memory --- */
 
 struct pending {
-	struct list link;
+	struct pending *next;
 	char path[TLOG_PATH_MAX];
 	bool is_removal;
 	size_t n;
@@ -139,7 +139,7 @@ struct tlog_writer {
 	struct row row[TLOG_LEVELS];
 	struct buf bundle;
 	unsigned bundle_n, bundle_flushed;
-	struct list pending;
+	struct pending *pending, *pending_last; /* in the order of writing */
 	/* The full tile that was read last. */
 	uint8_t cached[TILE_SIZE];
 	unsigned cached_level;
@@ -154,16 +154,15 @@ struct tlog_writer *tlog_writer_new(tlog_write_fn *write, tlog_read_fn *read, vo
 	w->read = read;
 	w->arg = arg;
 	buf_init(&w->bundle, BUNDLE_MAX);
-	list_init(&w->pending);
 	return w;
 }
 
 void tlog_writer_free(struct tlog_writer **w) {
 	if (*w == NULL)
 		return;
-	list_each_safe (it, tmp, &(*w)->pending) {
-		list_drop(it);
-		free(container_of(it, struct pending, link));
+	for (struct pending *p = (*w)->pending, *next; p != NULL; p = next) {
+		next = p->next;
+		free(p);
 	}
 	buf_fini(&(*w)->bundle);
 	free(*w);
@@ -182,18 +181,23 @@ static void queue(struct tlog_writer *w, unsigned level, uint64_t n, unsigned wi
 	p->n = bytes.n;
 	if (bytes.n != 0)
 		memcpy(p->bytes, bytes.p, bytes.n);
-	list_push(&w->pending, &p->link);
+	p->next = NULL;
+	if (w->pending == NULL)
+		w->pending = p;
+	else
+		w->pending_last->next = p;
+	w->pending_last = p;
 }
 
 static int drain(struct tlog_writer *w) {
-	while (!list_empty(&w->pending)) {
-		struct pending *p = list_first(&w->pending, struct pending, link);
+	while (w->pending != NULL) {
+		struct pending *p = w->pending;
 		int rc = w->write(w->arg, p->path,
 		                  p->is_removal ? STR_NONE : str_mem(p->bytes, p->n));
 
 		if (rc < 0)
 			return rc;
-		list_drop(&p->link);
+		w->pending = p->next;
 		free(p);
 	}
 	return 0;
