@@ -39,9 +39,11 @@ port=$(free_port)
 say "1. A PostgreSQL of its own, with a password that no client will see"
 head -c 18 /dev/urandom | base64 | tr -d '\n' >"$dir/shop.password"
 chmod 600 "$dir/shop.password"
-(cd / && "${server_user[@]}" "$pgbin/initdb" -D "$dir/pg" -U postgres -A scram-sha-256 --pwfile=/dev/stdin -N <"$dir/shop.password" >"$dir.initdb" 2>&1) ||
-	{ cat "$dir.initdb"; exit 1; }
-rm -f "$dir.initdb"
+cp "$dir/shop.password" "$dir/initdb.password"
+if [ "$(id -u)" = 0 ]; then chown postgres: "$dir/initdb.password"; fi
+(cd / && "${server_user[@]}" "$pgbin/initdb" -D "$dir/pg" -U postgres -A scram-sha-256 --pwfile="$dir/initdb.password" -N) >"$dir/initdb.log" 2>&1 ||
+	{ cat "$dir/initdb.log"; exit 1; }
+rm -f "$dir/initdb.password"
 printf "port = %s\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '%s'\n" "$pg_port" "$dir" >>"$dir/pg/postgresql.conf"
 (cd / && "${server_user[@]}" "$pgbin/pg_ctl" -D "$dir/pg" -l "$dir/pg.log" -w start >/dev/null)
 direct() { PGPASSWORD=$(cat "$dir/shop.password") psql -h 127.0.0.1 -p "$pg_port" -U postgres -XAtq "$@"; }
