@@ -10,7 +10,8 @@
  *
  * 1. every received event is in the record, with the bytes it had, at its place;
  * 2. each session's frames are complete from 0 to a close frame, part by part, index and trailer well;
- * 3. a session with a hole in its seqs has a gap frame right before;
+ * 3. a session with a hole in its seqs has a gap frame right before, and one that lacks its last
+ *    events ends with one;
  * 4. the node log is consistent with everything that the keeper ever signed;
  * 5. after a failure nothing was published until the journal could be written again (by the shim: what
  *    was published is on the disk, so a power cut finds out);
@@ -502,7 +503,7 @@ struct check {
 	struct wsession *s;
 	struct tree tree;
 	uint64_t next_seq;
-	bool after_gap, has_close;
+	bool after_gap, has_gap, has_close;
 	struct frame_codec *codec;
 };
 
@@ -547,6 +548,7 @@ static void check_frame(struct check *c, const struct frame *f) {
 	if (f->head.kind == FRAME_DATA)
 		check_data(c, f);
 	c->after_gap = f->head.kind == FRAME_GAP;
+	c->has_gap = c->has_gap || c->after_gap;
 	c->has_close = f->head.kind == FRAME_CLOSE;
 	frame_leaf(leaf, f->bytes.p);
 	tree_add(&c->tree, leaf);
@@ -604,6 +606,8 @@ static void check_session(struct world *w, struct wsession *s, struct frame_code
 		fail(w, "an opened session is not on the record");
 	if (c.tree.size != 0 && !c.has_close)
 		fail(w, "a session has no close frame");
+	if (c.tree.size != 0 && c.next_seq <= s->seq && !c.has_gap)
+		fail(w, "the last events are missing without a gap frame");
 	if (s->received >= c.next_seq)
 		fail(w, "received events are missing at the end");
 }
