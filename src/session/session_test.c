@@ -226,28 +226,33 @@ TEST(session_goes_on_when_the_target_has_room) {
 
 /* The grant comes while the ring is full: what was kept until then still goes first. */
 TEST(session_granted_into_a_full_ring) {
+	static const size_t sizes[] = { 10000, 500, 1 };
 	struct world x;
+	struct peer *fill[ARRAY_LEN(sizes)];
 	char block[30000];
 
 	world_make(&x, 256 * KIB);
-	struct peer *q = admitted(&x);
-
 	memset(block, 'b', sizeof(block));
+	for (size_t k = 0; k < ARRAY_LEN(sizes); k++)
+		fill[k] = admitted(&x);
 	x.is_recorder_held = true;
-	for (int i = 0; i < 30; i++) {
-		say(q->target, 'R', str_mem(block, 10000));
-		turn(&x);
-		read_clients(&x);
-		if (session_of_peer(&x, q)->is_parked)
-			break;
+	for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
+		struct session *s = session_of_peer(&x, fill[k]);
+
+		for (int i = 0; i < 500 && !s->is_parked; i++) {
+			say(fill[k]->target, 'R', str_mem(block, sizes[k]));
+			turn(&x);
+			read_clients(&x);
+		}
+		CHECK(s->is_parked);
 	}
-	CHECK(session_of_peer(&x, q)->is_parked);
 	struct peer *p = connect_peer(&x);
 
 	say(p->client, 'Z', STR("small"));
 	say(p->client, 'A', STR("proof"));
 	say(p->client, 'R', str_mem(block, sizeof(block)));
 	turns(&x, 4);
+	CHECK(session_of_peer(&x, p)->pre.len != 0);
 	x.is_recorder_held = false;
 	turns(&x, 10);
 	CHECK_EQ_U(p->from_worker[1].len, HEAD + sizeof(block));
