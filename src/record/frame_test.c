@@ -137,7 +137,7 @@ TEST(encrypted_bodies_are_bound_to_their_header) {
 	static const uint8_t key[FRAME_KEY_SIZE] = { 1 };
 	struct frame_codec *c = frame_codec_new();
 	struct frame_head h = data_head();
-	struct frame f;
+	struct frame f = { 0 };
 	struct str raw;
 
 	h.suite = 1;

@@ -182,7 +182,7 @@ TEST(a_changed_byte_is_named) {
 	CHECK_EQ_I(reader_each(r, see, &s), 0);
 	path_of(path, s.sid[1], 1);
 	auto_fd int fd = open(path, O_RDWR | O_CLOEXEC);
-	uint8_t byte;
+	uint8_t byte = 0;
 
 	REQUIRE(fd >= 0 && pread(fd, &byte, 1, 200) == 1);
 	byte ^= 1;
