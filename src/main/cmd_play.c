@@ -82,7 +82,7 @@ static void on_columns(void *arg, const struct view_command *c, const struct vie
 	auto_free struct str *heads = xcalloc((size_t)desc.count + 1, sizeof(*heads));
 	size_t n = 0;
 	(void)c;
-	while (n < desc.count && pg_row_desc_next(&desc, &column))
+	while (n < shape->desc.count && pg_row_desc_next(&desc, &column))
 		heads[n++] = column.name;
 	begin_rows(p, heads, n);
 }

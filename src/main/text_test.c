@@ -87,8 +87,52 @@ TEST(table_lines_up_and_cuts_the_last_column) {
 	CHECK_EQ_STR(
 		buf_peek(&b),
 		STR("id       rows  statement\nk7m2        5  select 1\\nf…\n日    1234567  update\n"));
+	buf_clear(&b);
+	table_clear(t);
+	CHECK_EQ_U(table_rows(t), 0);
+	table_print(t, &b, 0, false);
+	CHECK_EQ_STR(buf_peek(&b), STR("id  rows  statement\n"));
 	buf_fini(&b);
 	table_free(&t);
+}
+
+/* A target may name its columns as it likes, and there may be 1664 of them. */
+TEST(table_heads_are_recorded_text_too) {
+	enum { COLUMNS = 2000 };
+	auto_free struct str *heads = xcalloc(COLUMNS, sizeof(*heads));
+	for (size_t i = 0; i < COLUMNS; i++)
+		heads[i] = STR("\033[2J");
+	struct table *t = table_new_str(heads, COLUMNS);
+	struct buf b;
+	for (size_t i = 0; i < COLUMNS; i++)
+		table_cell(t, STR("a value that is wide"));
+	buf_init(&b, MIB);
+	table_print(t, &b, 80, false);
+	CHECK(str_find(buf_peek(&b), '\033') == b.len);
+	CHECK(str_starts(buf_peek(&b), STR("\\x1b[2J")));
+	buf_fini(&b);
+	table_free(&t);
+}
+
+TEST(table_shrinks_the_widest_columns) {
+	struct table *t = table_new((const char *const[]){ "a", "b", "c" }, 3);
+	table_cell(t, STR("1"));
+	table_cell(t, STR("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"));
+	table_cell(t, STR("yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"));
+	struct buf b;
+	buf_init(&b, 4096);
+	table_print(t, &b, 30, false);
+	CHECK_EQ_STR(buf_peek(&b), STR("a  b             c\n1  xxxxxxxxxxx…  yyyyyyyyyyy…\n"));
+	buf_fini(&b);
+	table_free(&t);
+}
+
+TEST(json_hides_nothing) {
+	struct buf b;
+	buf_init(&b, 4096);
+	text_json(&b, STR("{\"a\": \"x\u202e\x7f\xc2\x85\U000e0041é日\"}\n"));
+	CHECK_EQ_STR(buf_peek(&b), STR("{\"a\": \"x\\u202e\\u007f\\u0085\\udb40\\udc41é日\"}\n"));
+	buf_fini(&b);
 }
 
 TEST_MAIN

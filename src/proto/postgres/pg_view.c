@@ -65,6 +65,7 @@ static void command_free(struct command_view *c) {
 
 void ask_free(struct ask *a) {
 	list_drop(&a->link);
+	blob_free(&a->name);
 	statement_unref(&a->statement);
 	portal_unref(&a->portal);
 	command_free(a->command);
@@ -80,14 +81,59 @@ static struct ask *ask_push(struct pg_view *v, uint8_t type) {
 
 /* ---- what the client said ---- */
 
-static void forget_statement(struct pg_view *v, struct str name) {
-	struct statement *old = map_del(v->statements, name);
-	statement_unref(&old);
+void set_statement(struct map *m, struct str name, struct statement *s) {
+	void *old = NULL;
+	if (s == NULL)
+		old = map_del(m, name);
+	else if (map_put(m, name, statement_ref(s), &old) != 0)
+		statement_unref(&s);
+	struct statement *gone = old;
+	statement_unref(&gone);
 }
 
-static void forget_portal(struct pg_view *v, struct str name) {
-	struct portal *old = map_del(v->portals, name);
-	portal_unref(&old);
+void set_portal(struct map *m, struct str name, struct portal *p) {
+	void *old = NULL;
+	if (p == NULL)
+		old = map_del(m, name);
+	else if (map_put(m, name, portal_ref(p), &old) != 0)
+		portal_unref(&p);
+	struct portal *gone = old;
+	portal_unref(&gone);
+}
+
+static void drop_statement(void *arg, struct str key, void *value) {
+	(void)arg;
+	(void)key;
+	struct statement *s = value;
+	statement_unref(&s);
+}
+
+static void drop_portal(void *arg, struct str key, void *value) {
+	(void)arg;
+	(void)key;
+	struct portal *p = value;
+	portal_unref(&p);
+}
+
+static void free_statements(struct map **m) {
+	map_each(*m, drop_statement, NULL);
+	map_free(m);
+}
+
+static void free_portals(struct map **m) {
+	map_each(*m, drop_portal, NULL);
+	map_free(m);
+}
+
+void forget_all(struct pg_view *v, bool statements, bool portals) {
+	if (statements) {
+		free_statements(&v->statements);
+		v->statements = map_new(VIEW_STATEMENTS_MAX);
+	}
+	if (portals) {
+		free_portals(&v->portals);
+		v->portals = map_new(VIEW_STATEMENTS_MAX);
+	}
 }
 
 static struct command_view *command_new(struct pg_view *v, enum view_kind kind) {
@@ -108,26 +154,25 @@ static void said_query(struct pg_view *v, struct str body, bool is_whole) {
 	c->text = blob_of(q.text);
 	ask_push(v, 'Q')->command = c;
 	/* A simple Query drops the unnamed statement and portal. */
-	forget_statement(v, STR(""));
-	forget_portal(v, STR(""));
+	set_statement(v->said_statements, STR(""), NULL);
+	set_portal(v->said_portals, STR(""), NULL);
 }
 
 static void said_parse(struct pg_view *v, struct str body, bool is_whole) {
-	struct pg_parse p;
+	struct pg_parse p = { .name = STR_NONE };
 	struct ask *a = ask_push(v, 'P');
-	if (!is_whole || pg_parse_parse(&p, body) != 0)
+	struct rd r = rd_of(body);
+	struct str name = rd_cstr(&r);
+	if (r.bad)
 		return;
 	struct statement *s = xcalloc(1, sizeof(*s));
 	s->refs = 1;
-	s->has_text = true;
-	s->text = blob_of(p.text);
-	s->types = blob_of(p.types.raw);
-	a->statement = statement_ref(s);
-	void *old = NULL;
-	if (map_put(v->statements, p.name, s, &old) != 0)
-		statement_unref(&s);
-	struct statement *replaced = old;
-	statement_unref(&replaced);
+	s->has_text = is_whole && pg_parse_parse(&p, body) == 0;
+	s->text = blob_of(s->has_text ? p.text : STR_NONE);
+	s->types = blob_of(s->has_text ? p.types.raw : STR_NONE);
+	a->name = blob_of(name);
+	set_statement(v->said_statements, name, s);
+	a->statement = s;
 }
 
 static void said_bind(struct pg_view *v, struct str body, bool is_whole) {
@@ -140,47 +185,35 @@ static void said_bind(struct pg_view *v, struct str body, bool is_whole) {
 	p->refs = 1;
 	p->name = blob_of(portal);
 	p->statement_name = blob_of(statement);
-	p->statement = statement_ref(map_get(v->statements, statement));
+	p->statement = statement_ref(map_get(v->said_statements, statement));
 	if (is_whole)
 		p->bind = blob_of(body);
-	a->portal = portal_ref(p);
-	void *old = NULL;
-	if (map_put(v->portals, portal, p, &old) != 0)
-		portal_unref(&p);
-	struct portal *replaced = old;
-	portal_unref(&replaced);
+	a->name = blob_of(portal);
+	set_portal(v->said_portals, portal, p);
+	a->portal = p;
 }
 
-static void said_describe(struct pg_view *v, struct str body) {
+static void said_named(struct pg_view *v, uint8_t type, struct str body) {
 	struct pg_named n;
-	struct ask *a = ask_push(v, 'D');
+	struct ask *a = ask_push(v, type);
 	if (pg_describe_parse(&n, body) != 0)
 		return;
-	if (n.kind == 'S')
-		a->statement = statement_ref(map_get(v->statements, n.name));
-	else
-		a->portal = portal_ref(map_get(v->portals, n.name));
-}
-
-static void said_close(struct pg_view *v, struct str body) {
-	struct pg_named n;
-	ask_push(v, 'C');
-	if (pg_describe_parse(&n, body) != 0)
-		return;
-	if (n.kind == 'S')
-		forget_statement(v, n.name);
-	else
-		forget_portal(v, n.name);
+	a->kind = n.kind;
+	a->name = blob_of(n.name);
+	if (type == 'C' && n.kind == 'S')
+		set_statement(v->said_statements, n.name, NULL);
+	else if (type == 'C')
+		set_portal(v->said_portals, n.name, NULL);
 }
 
 static void said_execute(struct pg_view *v, struct str body) {
 	struct pg_execute e = { .rows_max = 0 };
 	struct command_view *c = command_new(v, VIEW_EXECUTE);
 	if (pg_execute_parse(&e, body) == 0) {
-		c->portal = portal_ref(map_get(v->portals, e.portal));
+		c->portal = portal_ref(map_get(v->said_portals, e.portal));
 		c->c.rows_max = e.rows_max;
-		if (c->portal == NULL) /* a cursor of SQL, or not known */
-			c->text = blob_of(e.portal);
+		c->text = blob_of(
+			e.portal); /* the portal's name: resolved anew when it is answered */
 	}
 	ask_push(v, 'E')->command = c;
 }
@@ -193,15 +226,16 @@ static void said_function(struct pg_view *v, struct str body, bool is_whole) {
 	ask_push(v, 'F')->command = c;
 }
 
+/* CopyData that comes before the target asked for it waits behind its command. */
 static void said_copy(struct pg_view *v, struct str data, bool is_whole) {
 	struct ask *a = ask_head(v);
 	struct command_view *c = a != NULL ? a->command : NULL;
-	if (c == NULL || !is_whole)
+	if (!is_whole)
 		return;
-	command_begin(v, c);
-	c->c.row_bytes += data.n;
-	if (v->h.copy != NULL)
-		v->h.copy(v->h.arg, &c->c, true, data);
+	if (v->is_copy_in && c != NULL)
+		command_copied(v, c, data);
+	else if (a != NULL)
+		ask_push(v, 'd')->name = blob_of(data);
 }
 
 static void said_copy_end(struct pg_view *v) {
@@ -223,10 +257,8 @@ static void client_message(struct pg_view *v, uint8_t type, struct str body, boo
 		said_bind(v, body, is_whole);
 		break;
 	case 'D':
-		said_describe(v, body);
-		break;
 	case 'C':
-		said_close(v, body);
+		said_named(v, type, body);
 		break;
 	case 'E':
 		said_execute(v, body);
@@ -310,6 +342,8 @@ static size_t one_message(struct pg_view *v, struct side_view *s, struct str in)
 		return 0;
 	if (head.len > v->message_max) {
 		oversize(v, from_client, head.type, head.len);
+		if (from_client)
+			s->next = s->begin + head.len;
 		size_t here = (size_t)MIN(head.len, (uint64_t)in.n);
 		/* what there is of a Bind may still name its statement */
 		message(v, from_client, head.type,
@@ -375,9 +409,14 @@ void pg_view_bytes(struct pg_view *v, const struct view_bytes *in) {
 	}
 	if (s->is_broken)
 		return;
+	if (in->offset < s->next) { /* said twice: no gateway of ours wrote that */
+		broken(v, s);
+		return;
+	}
 	if (in->offset != s->next) {
 		pg_view_hole(v, in->from_client, s->next, in->offset - s->next);
-		s->next = in->offset;
+		if (s->is_broken)
+			return;
 	}
 	/* The target's one-byte answer to SSLRequest is no message. */
 	if (!in->from_client && in->offset == 0 && in->bytes.n == 1 && !in->is_forwarded) {
@@ -391,15 +430,18 @@ void pg_view_bytes(struct pg_view *v, const struct view_bytes *in) {
 
 void pg_view_hole(struct pg_view *v, bool from_client, uint64_t offset, uint64_t length) {
 	struct side_view *s = from_client ? &v->client : &v->target;
-	if (s->is_broken || offset != s->next) {
-		s->next = offset + length;
+	if (s->is_broken)
+		return;
+	if (offset < s->next || length > UINT64_MAX - offset) {
+		broken(v, s);
 		return;
 	}
+	length += offset - s->next; /* bytes that are missing before it */
 	s->next += length;
-	if (s->skip_left > 0) {
-		s->skip_left -= MIN(s->skip_left, length);
+	uint64_t skipped = MIN(s->skip_left, length);
+	s->skip_left -= skipped;
+	if (skipped == length)
 		return;
-	}
 	/* A hole at a message's boundary holds whole messages (the gateway redacts whole ones). */
 	if (s->partial.len > 0)
 		broken(v, s);
@@ -425,10 +467,12 @@ void pg_view_forwarded(struct pg_view *v, uint64_t u_offset, uint64_t now_ns) {
 void pg_view_end(struct pg_view *v) {
 	struct ask *a;
 	while ((a = ask_head(v)) != NULL) {
-		if (a->command != NULL)
+		if (a->command != NULL) {
+			a->command->is_not_run = true;
 			command_end(v, a, a->command->has_failed ? VIEW_FAILED : VIEW_UNANSWERED);
-		else
+		} else {
 			ask_free(a);
+		}
 	}
 }
 
@@ -439,24 +483,12 @@ struct pg_view *pg_view_new(const struct view_handler *h, size_t message_max) {
 	/* room for a message and for what one read brought behind it */
 	buf_init(&v->client.partial, v->message_max + 2 * MIB);
 	buf_init(&v->target.partial, v->message_max + 2 * MIB);
+	v->said_statements = map_new(VIEW_STATEMENTS_MAX);
+	v->said_portals = map_new(VIEW_STATEMENTS_MAX);
 	v->statements = map_new(VIEW_STATEMENTS_MAX);
 	v->portals = map_new(VIEW_STATEMENTS_MAX);
 	list_init(&v->asks);
 	return v;
-}
-
-static void drop_statement(void *arg, struct str key, void *value) {
-	(void)arg;
-	(void)key;
-	struct statement *s = value;
-	statement_unref(&s);
-}
-
-static void drop_portal(void *arg, struct str key, void *value) {
-	(void)arg;
-	(void)key;
-	struct portal *p = value;
-	portal_unref(&p);
 }
 
 void pg_view_free(struct pg_view **view) {
@@ -465,10 +497,10 @@ void pg_view_free(struct pg_view **view) {
 		return;
 	list_each_safe (it, next, &v->asks)
 		ask_free(container_of(it, struct ask, link));
-	map_each(v->portals, drop_portal, NULL);
-	map_each(v->statements, drop_statement, NULL);
-	map_free(&v->portals);
-	map_free(&v->statements);
+	free_portals(&v->said_portals);
+	free_portals(&v->portals);
+	free_statements(&v->said_statements);
+	free_statements(&v->statements);
 	buf_fini(&v->client.partial);
 	buf_fini(&v->target.partial);
 	free(v);

@@ -5,9 +5,16 @@
  *   pg_view_target.c  what the target answered
  *   pg_value.c        one value as text
  *
- * The queue holds one entry per client message that will be answered (P B D C E Q F S), and a marker
- * for CopyDone/CopyFail, in the order said. A command is owned by its entry. Statements and portals are counted
- * references: a re-Parse of "" must not change what an Execute before it ran.
+ * Names. What stands behind a name is known twice: as the client said it last (said), and as the target
+ * confirmed it (live: ParseComplete, BindComplete, CloseComplete). An Execute that the target answered shows
+ * the live text: a Parse that failed or was skipped changed nothing at the target, and must not make the
+ * record show another statement than the one that ran. Only what was skipped shows what was said. After
+ * DEALLOCATE, DISCARD ALL or an SQL-level PREPARE no name of a statement is known any more.
+ *
+ * The queue holds one entry per client message that will be answered (P B D C E Q F S), in the order said,
+ * and markers: 'c' for CopyDone and CopyFail, 'd' for CopyData that came early. A command is owned by its
+ * entry. Statements and portals are counted references: a re-Parse of "" must not change what an Execute
+ * before it ran.
  */
 #ifndef PROTO_POSTGRES_PG_VIEW_PRIV_H
 #define PROTO_POSTGRES_PG_VIEW_PRIV_H
@@ -47,12 +54,16 @@ struct command_view {
 	struct blob columns; /* of the result that is coming in */
 	bool has_columns;
 	bool has_begun, has_failed;
+	bool is_not_run; /* an earlier failure skipped it, or no answer came */
 	uint64_t u_end;
 };
 
 struct ask {
 	struct list link;
 	uint8_t type;
+	uint8_t kind; /* of Describe and Close: 'S' or 'P'; 0: not known */
+	struct blob
+		name; /* that it sets or asks about; p NULL: not known; of early CopyData: the data */
 	struct statement *statement;
 	struct portal *portal;
 	struct command_view *command;
@@ -72,7 +83,9 @@ struct pg_view {
 	struct side_view client, target;
 	bool has_started; /* the StartupMessage was seen */
 	uint64_t u_len, u_base, u_base_off;
-	struct map *statements, *portals;
+	struct map *said_statements, *said_portals;
+	struct map *statements, *portals; /* live */
+	bool is_logged_in; /* the first ReadyForQuery answers the login, not a command */
 	struct list asks;
 	uint64_t commands;
 	bool is_copy_in; /* the target reads CopyData: Sync is swallowed */
@@ -90,9 +103,15 @@ void statement_unref(struct statement **s);
 struct portal *portal_ref(struct portal *p);
 void portal_unref(struct portal **p);
 
+void set_statement(struct map *m, struct str name, struct statement *s); /* NULL: forgets it */
+void set_portal(struct map *m, struct str name, struct portal *p);
+void forget_all(struct pg_view *v, bool statements, bool portals); /* live names */
+
 void ask_free(struct ask *a);
 struct ask *ask_head(struct pg_view *v); /* NULL when nothing is owed; drops markers on the way */
 void command_begin(struct pg_view *v, struct command_view *c);
+void command_copied(struct pg_view *v, struct command_view *c,
+                    struct str data); /* CopyData of the client */
 void command_end(struct pg_view *v, struct ask *a, enum view_status status); /* frees the entry */
 /* One message of the target; body may be missing (oversize): then len says how long it was. */
 void pg_view_answer(struct pg_view *v, uint8_t type, struct str body, bool is_whole);

@@ -7,11 +7,36 @@
 struct ask *ask_head(struct pg_view *v) {
 	while (!list_empty(&v->asks)) {
 		struct ask *a = list_first(&v->asks, struct ask, link);
-		if (a->type != 'c')
+		if (a->type != 'c' && a->type != 'd')
 			return a;
 		ask_free(a);
 	}
 	return NULL;
+}
+
+static void fill_params(struct command_view *c) {
+	struct portal *p = c->portal;
+	struct pg_bind bind;
+	if (p->bind.p == NULL || pg_bind_parse(&bind, blob_str(&p->bind)) != 0)
+		return;
+	c->c.has_params = bind.params.count > 0;
+	c->c.params = bind.params;
+	c->c.param_formats = bind.param_formats;
+	if (p->statement == NULL)
+		return;
+	struct blob *types = p->statement->actual.n > 0 ? &p->statement->actual
+	                                                : &p->statement->types;
+	c->c.param_types = (struct pg_oids){ .count = (uint16_t)(types->n / 4),
+		                             .raw = blob_str(types) };
+}
+
+/* Which portal an Execute ran is the target's answer to what was bound, not the client's word. */
+static void resolve(struct pg_view *v, struct command_view *c) {
+	struct portal *live = c->text.p != NULL ? map_get(v->portals, blob_str(&c->text)) : NULL;
+	if (c->is_not_run || live == c->portal)
+		return;
+	portal_unref(&c->portal);
+	c->portal = portal_ref(live);
 }
 
 /* Fills in what a handler sees: text, names, parameters. */
@@ -19,28 +44,20 @@ void command_begin(struct pg_view *v, struct command_view *c) {
 	if (c->has_begun)
 		return;
 	c->has_begun = true;
-	struct portal *p = c->portal;
-	if (c->c.kind == VIEW_QUERY || p == NULL) {
-		c->c.text = blob_str(&c->text);
+	if (c->c.kind == VIEW_EXECUTE) {
+		resolve(v, c);
+		c->c.portal = blob_str(&c->text);
 	} else {
-		c->c.portal = blob_str(&p->name);
+		c->c.text = blob_str(&c->text);
+	}
+	struct portal *p = c->portal;
+	if (p != NULL) {
 		c->c.statement = blob_str(&p->statement_name);
 		if (p->statement != NULL && p->statement->has_text) {
 			c->c.text = blob_str(&p->statement->text);
 			c->c.has_text = true;
 		}
-	}
-	struct pg_bind bind;
-	if (p != NULL && p->bind.p != NULL && pg_bind_parse(&bind, blob_str(&p->bind)) == 0) {
-		c->c.has_params = bind.params.count > 0;
-		c->c.params = bind.params;
-		c->c.param_formats = bind.param_formats;
-		if (p->statement != NULL) {
-			struct blob *types = p->statement->actual.n > 0 ? &p->statement->actual
-			                                                : &p->statement->types;
-			c->c.param_types = (struct pg_oids){ .count = (uint16_t)(types->n / 4),
-				                             .raw = blob_str(types) };
-		}
+		fill_params(c);
 	}
 	if (v->h.begin != NULL)
 		v->h.begin(v->h.arg, &c->c);
@@ -72,33 +89,37 @@ static void shape_of(const struct command_view *c, struct view_shape *out) {
 		out->formats = bind.result_formats;
 }
 
+/* A Describe asks about what is live: all before it has been answered. */
+static struct statement *described_statement(const struct pg_view *v, const struct ask *a) {
+	return a->type == 'D' && a->kind == 'S' ? map_get(v->statements, blob_str(&a->name)) : NULL;
+}
+
+static void describe(struct pg_view *v, struct ask *a, struct str body) {
+	struct statement *s = described_statement(v, a);
+	struct portal *p = a->kind == 'P' ? map_get(v->portals, blob_str(&a->name)) : NULL;
+	if (s != NULL) {
+		blob_free(&s->columns);
+		s->columns = blob_of(body);
+		s->has_columns = true;
+	} else if (p != NULL) {
+		blob_free(&p->columns);
+		p->columns = blob_of(body);
+		p->has_columns = true;
+	}
+	ask_free(a);
+}
+
 static void answer_row_description(struct pg_view *v, struct ask *a, struct str body) {
-	struct blob copy = blob_of(body);
-	if (a->type == 'D') {
-		struct blob *to = a->statement != NULL ? &a->statement->columns
-		                  : a->portal != NULL  ? &a->portal->columns
-		                                       : NULL;
-		if (to != NULL) {
-			blob_free(to);
-			*to = copy;
-			copy.p = NULL;
-			if (a->statement != NULL)
-				a->statement->has_columns = true;
-			else
-				a->portal->has_columns = true;
-		}
-		blob_free(&copy);
-		ask_free(a);
-		return;
-	}
 	struct command_view *c = a->command;
-	if (c == NULL) {
-		blob_free(&copy);
+	if (a->type == 'D') {
+		describe(v, a, body);
 		return;
 	}
+	if (c == NULL)
+		return;
 	command_begin(v, c);
 	blob_free(&c->columns);
-	c->columns = copy;
+	c->columns = blob_of(body);
 	c->has_columns = true;
 	struct view_shape shape;
 	shape_of(c, &shape);
@@ -124,16 +145,27 @@ static void answer_complete(struct pg_view *v, struct ask *a, struct str tag) {
 	command_begin(v, c);
 	if (v->h.complete != NULL)
 		v->h.complete(v->h.arg, &c->c, tag);
+	if (str_starts(tag, STR("DEALLOCATE")) || str_is(tag, "DISCARD ALL") ||
+	    str_is(tag, "PREPARE"))
+		forget_all(v, true, false);
 	c->has_columns = false;
 	if (a->type == 'E')
 		command_end(v, a, VIEW_OK);
 }
 
+void command_copied(struct pg_view *v, struct command_view *c, struct str data) {
+	command_begin(v, c);
+	c->c.row_bytes += data.n;
+	if (v->h.copy != NULL)
+		v->h.copy(v->h.arg, &c->c, true, data);
+}
+
 static void answer_copy_in(struct pg_view *v, struct ask *a) {
-	if (a->command != NULL)
-		command_begin(v, a->command);
+	if (a->command == NULL)
+		return;
+	command_begin(v, a->command);
 	v->is_copy_in = true;
-	/* Syncs said before the end of the copy are swallowed. */
+	/* What was said already: data, and Syncs before the end of the copy, which are swallowed. */
 	list_each_safe (it, next, &v->asks) {
 		struct ask *later = container_of(it, struct ask, link);
 		if (later->type == 'c') {
@@ -141,7 +173,9 @@ static void answer_copy_in(struct pg_view *v, struct ask *a) {
 			v->is_copy_in = false;
 			return;
 		}
-		if (later != a && later->type == 'S')
+		if (later->type == 'd')
+			command_copied(v, a->command, blob_str(&later->name));
+		if (later->type == 'd' || later->type == 'S')
 			ask_free(later);
 	}
 }
@@ -149,13 +183,17 @@ static void answer_copy_in(struct pg_view *v, struct ask *a) {
 /* In the extended protocol an error skips everything up to the next Sync. */
 static void skip_to_sync(struct pg_view *v, struct pg_fields fields) {
 	bool has_said = false;
-	struct ask *a;
+	struct ask *a = ask_head(v);
+	/* the Execute at the head is the one that failed: it ran what is live */
+	const struct command_view *ran = a != NULL && a->type == 'E' ? a->command : NULL;
 	while ((a = ask_head(v)) != NULL && a->type != 'S') {
-		if (a->command == NULL || a->type == 'Q') {
-			if (a->type == 'Q' && a->command != NULL)
-				command_end(v, a, VIEW_SKIPPED);
-			else
-				ask_free(a);
+		if (a->command == NULL) {
+			ask_free(a);
+			continue;
+		}
+		a->command->is_not_run = a->command != ran;
+		if (a->type != 'E') {
+			command_end(v, a, VIEW_SKIPPED);
 			continue;
 		}
 		if (!has_said) {
@@ -173,7 +211,7 @@ static void skip_to_sync(struct pg_view *v, struct pg_fields fields) {
 static void answer_error(struct pg_view *v, struct ask *a, struct str body) {
 	struct pg_fields fields;
 	if (pg_fields_parse(&fields, body) != 0)
-		return;
+		fields = (struct pg_fields){ .rd = rd_of(STR_NONE) };
 	v->is_copy_in = false;
 	if (a == NULL || a->type == 'S') {
 		if (v->h.error != NULL)
@@ -192,6 +230,10 @@ static void answer_error(struct pg_view *v, struct ask *a, struct str body) {
 
 static void answer_ready(struct pg_view *v) {
 	struct ask *a;
+	if (!v->is_logged_in) {
+		v->is_logged_in = true;
+		return;
+	}
 	while ((a = ask_head(v)) != NULL) {
 		uint8_t type = a->type;
 		if (a->command != NULL)
@@ -201,6 +243,10 @@ static void answer_ready(struct pg_view *v) {
 			                                   : VIEW_OK);
 		else
 			ask_free(a);
+		if (type == 'Q') {
+			set_statement(v->statements, STR(""), NULL);
+			set_portal(v->portals, STR(""), NULL);
+		}
 		if (type == 'S' || type == 'Q' || type == 'F')
 			return;
 	}
@@ -222,12 +268,45 @@ static void answer_async(struct pg_view *v, uint8_t type, struct ask *a, struct 
 	}
 }
 
-static void answer_param_types(struct ask *a, struct str body) {
+static void answer_param_types(struct pg_view *v, struct ask *a, struct str body) {
+	struct statement *s = described_statement(v, a);
 	struct pg_oids oids;
-	if (a->type != 'D' || a->statement == NULL || pg_param_desc_parse(&oids, body) != 0)
+	if (s == NULL || pg_param_desc_parse(&oids, body) != 0)
 		return;
-	blob_free(&a->statement->actual);
-	a->statement->actual = blob_of(oids.raw);
+	blob_free(&s->actual);
+	s->actual = blob_of(oids.raw);
+}
+
+/* ParseComplete, BindComplete, CloseComplete: what was said is so. */
+static void answer_confirmed(struct pg_view *v, struct ask *a, uint8_t type) {
+	struct str name = blob_str(&a->name);
+	if (a->type == 'P' && type == '1') {
+		if (a->statement == NULL)
+			forget_all(v, true, false);
+		else
+			set_statement(v->statements, name, a->statement);
+	} else if (a->type == 'B' && type == '2') {
+		struct portal *p = a->portal;
+		if (p == NULL) {
+			forget_all(v, false, true);
+		} else {
+			struct statement *live = map_get(v->statements,
+			                                 blob_str(&p->statement_name));
+			statement_unref(&p->statement);
+			p->statement = statement_ref(live);
+			set_portal(v->portals, name, p);
+		}
+	} else if (a->type == 'C' && type == '3') {
+		if (a->kind == 'S')
+			set_statement(v->statements, name, NULL);
+		else if (a->kind == 'P')
+			set_portal(v->portals, name, NULL);
+		else
+			forget_all(v, true, true);
+	} else {
+		return;
+	}
+	ask_free(a);
 }
 
 /* Answers that belong to the oldest entry. */
@@ -237,11 +316,10 @@ static void answer_to(struct pg_view *v, struct ask *a, uint8_t type, struct str
 	case '1':
 	case '2':
 	case '3':
-		if (c == NULL && a->type != 'S')
-			ask_free(a);
+		answer_confirmed(v, a, type);
 		break;
 	case 't':
-		answer_param_types(a, body);
+		answer_param_types(v, a, body);
 		break;
 	case 'T':
 		answer_row_description(v, a, body);
