@@ -197,6 +197,8 @@ def main():
                 for width, rows in ((150, 400_000), (8192, 12_000)):
                     report[f"bulk{width}"] = rounds(ways, opt.rounds, lambda w, a=rows, b=width: bulk(w, a, b))
                     table(f"bulk rows of {width} bytes (COPY TO STDOUT; column tps = MB/s)", report[f"bulk{width}"], base="direct")
+            if wanted("beside"):
+                beside(ways, opt, report)
             if wanted("idle"):
                 report["idle"] = idle_memory(ways["hansard"])
         finally:
@@ -204,6 +206,35 @@ def main():
                 way.close()
     if opt.json:
         pathlib.Path(opt.json).write_text(json.dumps(report, indent=1))
+
+
+class BulkReader:
+    """Reads rows without end by one way, until closed."""
+
+    def __init__(self, way):
+        script = lab.short_dir("bulk") / "bulk.sql"
+        script.write_text("select repeat('b', 150) from generate_series(1, 20000);\n")
+        self.process = subprocess.Popen([str(lab.pg_bin() / "pgbench"), "-h", "127.0.0.1", "-p", str(way.port), "-U", way.user, "-n", "-c", "1", "-T", "600", "-f", str(script), "shop"],
+                                        env={**os.environ, **way.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=script.parent)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def beside(ways, opt, report):
+    """16 small sessions through Hansard; one bulk reader through Hansard, or past it."""
+    results = {"reader past hansard": [], "reader in hansard": []}
+    for _ in range(opt.rounds):
+        for name, way in (("reader past hansard", ways["direct-tls"]), ("reader in hansard", ways["hansard"])):
+            reader = BulkReader(way)
+            try:
+                results[name].append(pgbench(ways["hansard"], opt.seconds, 16))
+            finally:
+                reader.close()
+    report["beside"] = results
+    table("16 sessions beside one bulk reader (goal: p50 ≤ 1.3 × of the same with the reader past Hansard)", results, base="reader past hansard")
+    print(f"p50 ratio {statistics.median(a['p50'] / b['p50'] for a, b in zip(results['reader in hansard'], results['reader past hansard'])):.2f}")
 
 
 def idle_memory(way, sessions=100):
