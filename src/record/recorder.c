@@ -170,7 +170,7 @@ static void take_event(struct recorder *r, struct rec_ring *g, const struct ring
 }
 
 /* Everything that is in the ring, up to a bound that keeps turns short. */
-static bool drain_ring(struct recorder *r, struct rec_ring *g) {
+bool rec_drain_ring(struct recorder *r, struct rec_ring *g) {
 	struct ring_event e;
 	size_t taken = 0;
 	int rc = 0;
@@ -195,7 +195,7 @@ static bool drain(struct recorder *r) {
 	bool is_empty = true;
 
 	for (unsigned i = 0; i < r->ring_count; i++)
-		is_empty = drain_ring(r, r->rings[i]) && is_empty;
+		is_empty = rec_drain_ring(r, r->rings[i]) && is_empty;
 	end_rings(r);
 	return is_empty;
 }

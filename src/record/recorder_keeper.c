@@ -45,7 +45,9 @@ static int open_parse(struct open_question *q, struct str body) {
 	return 0;
 }
 
-/* May the slot be taken? One that only waits for its END to be written is given away. */
+/* May the slot be taken? The worker gives a slot a new generation only when it is done with the old
+ * one: what that still said is taken first, and if it never said END (its grant was lost with a
+ * keeper, say) it ends now. */
 static int claim_slot(struct recorder *r, struct rec_ring *g, const struct open_question *q) {
 	if (g == NULL || g->is_dead || g->is_bad || q->slot >= g->ring.slot_count || q->generation == 0)
 		return H_ENOTFOUND;
@@ -58,8 +60,18 @@ static int claim_slot(struct recorder *r, struct rec_ring *g, const struct open_
 		rec_session_release_slot(r, old);
 		return 0;
 	}
-	if (!old->saw_end || old->generation == q->generation)
+	if (old->generation == q->generation)
 		return H_EBUSY;
+	if (!old->saw_end)
+		(void)rec_drain_ring(r, g);
+	if (g->slot[q->slot] == NULL)
+		return 0;
+	if (g->slot[q->slot] != old)
+		return H_EBUSY;
+	if (!old->saw_end) {
+		old->saw_end = true;
+		rec_session_close(r, old, "superseded", H_ERECORDER);
+	}
 	g->slot[q->slot] = NULL;
 	g->session_count--;
 	old->ring = NULL;

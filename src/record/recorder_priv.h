@@ -232,6 +232,8 @@ void rec_set_store_state(struct recorder *r, enum store_state state, const char 
 void rec_alarm(struct recorder *r, const char *event, const char *what, int code);
 void rec_tell(struct recorder *r, uint16_t type, uint64_t id, int code);
 struct rec_ring *rec_ring(struct recorder *r, uint16_t id);
+/* Takes what is in the ring; false when some of it has to wait for the next turn. */
+bool rec_drain_ring(struct recorder *r, struct rec_ring *g);
 
 /* recorder_batch.c */
 /* Cuts what the builder holds. The batch is committed on the way when it is full, so any session

@@ -722,6 +722,7 @@ static bool run_seed(uint64_t seed) {
 	if (!ok)
 		printf("# seed %llu: %s (after %llu operations, %zu sessions)\n", (unsigned long long)seed,
 		       w->failed, (unsigned long long)vfs_fault_ops(w->vfs), w->session_count);
+	(void)fflush(stdout);
 	const char *dump = getenv("CRASH_DUMP");
 
 	if (dump != NULL && vfs_fault_dump(w->vfs, dump) < 0)
