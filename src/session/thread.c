@@ -81,15 +81,19 @@ static void log_refused(const char *why) {
 	log_warn("worker.connection.refused", kv_z("reason", why));
 }
 
-/* Whoever has been silent longest makes room: who means it is admitted in milliseconds. */
+/* Whoever has been silent longest makes room: who means it is admitted in milliseconds. Those that
+ * wait for the keeper are not silent. */
 static void evict_oldest(struct thread *t) {
-	if (list_empty(&t->pre))
-		return;
-	struct session *s = list_first(&t->pre, struct session, pre_link);
+	list_each (it, &t->pre) {
+		struct session *s = container_of(it, struct session, pre_link);
 
-	log_refused("too many connections wait for admission: the oldest was closed");
-	session_close(s, H_ELIMIT);
-	session_run(s);
+		if (s->state != S_PRE)
+			continue;
+		log_refused("too many connections wait for admission: the oldest was closed");
+		session_close(s, H_ELIMIT);
+		session_run(s);
+		return;
+	}
 }
 
 void thread_accept(struct thread *t, struct mail *m) {
