@@ -16,7 +16,8 @@
 
 enum { ARENA_MAX = 64 * 1024 * 1024 };
 
-struct config *config_parse(struct str text, struct str file, struct str dir, struct findings *f) {
+/* As far as it goes: with errors in f some of it is missing. */
+static struct config *build(struct str text, struct str file, struct str dir, struct findings *f) {
 	struct config *c = xcalloc(1, sizeof(*c));
 
 	c->arena = arena_new(ARENA_MAX);
@@ -35,6 +36,12 @@ struct config *config_parse(struct str text, struct str file, struct str dir, st
 		/* The embedded issuer serves when the configuration names none. */
 		c->gateway.identity_local = true;
 	}
+	return c;
+}
+
+struct config *config_parse(struct str text, struct str file, struct str dir, struct findings *f) {
+	struct config *c = build(text, file, dir, f);
+
 	if (f->errors != 0)
 		config_free(&c);
 	return c;
@@ -110,6 +117,33 @@ struct config *config_load(const char *path, struct findings *f) {
 		return NULL;
 	}
 	return config_parse(str_mem(text, n), str_of(path), str_of(dir), f);
+}
+
+int config_store_path(const char *path, char *out, size_t cap, struct err *e) {
+	char dir[PATH_MAX];
+	struct findings f;
+	size_t n = 0;
+	auto_free char *text = config_file_read(path, YAML_SIZE_MAX, &n, e);
+
+	if (text == NULL)
+		return e->code;
+	if (!dir_of(dir, path))
+		return err_set(e, H_EIO, "%s cannot be resolved", path);
+	findings_init(&f);
+	struct config *c = build(str_mem(text, n), str_of(path), str_of(dir), &f);
+	bool has_path = c->gateway.store_path.n != 0 &&
+	                str_copy(out, cap, c->gateway.store_path);
+
+	if (!has_path) {
+		char first[400];
+
+		findings_first(&f, first, sizeof(first));
+		(void)err_set(e, H_ECONFIG, "%s (`hansard check` shows all)",
+		              f.errors != 0 ? first : "the store's path is too long");
+	}
+	config_free(&c);
+	findings_fini(&f);
+	return has_path ? 0 : H_ECONFIG;
 }
 
 int config_find(const char *given, char *out, size_t cap, struct err *e) {

@@ -126,6 +126,11 @@ void config_free(struct config **c);
  * at in e. A path that was named explicitly is returned without looking. */
 int config_find(const char *given, char *out, size_t cap, struct err *e) must_use;
 
+/* The directory of the store alone, also from a configuration that is wrong elsewhere: a gateway
+ * that runs on what stood there before can still be asked, and its record read. H_ECONFIG when not
+ * even that can be told. */
+int config_store_path(const char *path, char *out, size_t cap, struct err *e) must_use;
+
 /* Second step of a check, with I/O: files that are named exist, certificates parse, key and
  * certificate belong together, variables are set (env may be NULL: not looked at; with
  * config_env_process a missing one is a warning). */

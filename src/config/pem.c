@@ -10,13 +10,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-static int no_passphrase(char *buf, int size, int rwflag, void *arg) {
-	(void)buf;
-	(void)size;
-	(void)rwflag;
-	(void)arg;
-	return -1;
-}
+/* The passphrase for all that is encrypted: none. Without it OpenSSL would ask at the terminal. */
+static char no_passphrase[] = "";
 
 static BIO *bio_of(struct str s) {
 	assert(s.n <= INT32_MAX);
@@ -29,7 +24,7 @@ static BIO *bio_of(struct str s) {
 
 static X509 *first_cert(struct str pem) {
 	BIO *b = bio_of(pem);
-	X509 *cert = PEM_read_bio_X509(b, NULL, no_passphrase, NULL);
+	X509 *cert = PEM_read_bio_X509(b, NULL, NULL, no_passphrase);
 
 	BIO_free(b);
 	return cert;
@@ -37,7 +32,7 @@ static X509 *first_cert(struct str pem) {
 
 static EVP_PKEY *private_key(struct str pem) {
 	BIO *b = bio_of(pem);
-	EVP_PKEY *key = PEM_read_bio_PrivateKey(b, NULL, no_passphrase, NULL);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(b, NULL, NULL, no_passphrase);
 
 	BIO_free(b);
 	return key;
@@ -76,7 +71,7 @@ int pem_roots_check(struct str pem, const char **ret_why) {
 
 	*ret_why = NULL;
 	for (;;) {
-		X509 *cert = PEM_read_bio_X509(b, NULL, no_passphrase, NULL);
+		X509 *cert = PEM_read_bio_X509(b, NULL, NULL, no_passphrase);
 
 		if (cert == NULL)
 			break;

@@ -72,6 +72,7 @@ static struct ynode *node_add(struct builder *b, enum ykind kind, yaml_mark_t m)
 		b->last->next = n;
 	b->last = n;
 	if (n->parent == NULL) {
+		assert(b->last_doc != NULL); /* nodes come inside documents */
 		b->last_doc->root = n;
 		return n;
 	}
@@ -148,6 +149,7 @@ static void on_open(struct builder *b, enum ykind kind, bool is_marked, yaml_mar
 }
 
 static void on_close(struct builder *b) {
+	assert(b->open != NULL); /* libyaml pairs its events */
 	b->open = b->open->parent;
 	b->depth--;
 }

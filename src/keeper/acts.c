@@ -121,8 +121,8 @@ void acts_resend(struct keeper *k) {
 void acts_free(struct keeper *k) {
 	if (k->acts.next == NULL)
 		return;
-	while (!list_empty(&k->acts))
-		act_free(k, list_first(&k->acts, struct act, link));
+	list_each_safe (it, tmp, &k->acts)
+		act_free(k, container_of(it, struct act, link));
 }
 
 /* ---- aggregated acts ---- */

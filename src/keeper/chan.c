@@ -30,15 +30,15 @@ static void queued_free(struct chan *c, struct queued *q) {
 }
 
 void chan_clear(struct chan *c) {
-	while (!list_empty(&c->queue))
-		queued_free(c, list_first(&c->queue, struct queued, link));
+	list_each_safe (it, tmp, &c->queue)
+		queued_free(c, container_of(it, struct queued, link));
 	if (c->w.is_added)
 		loop_want(c->k->loop, &c->w, LOOP_IN);
 }
 
 static void flush(struct chan *c) {
-	while (!list_empty(&c->queue)) {
-		struct queued *q = list_first(&c->queue, struct queued, link);
+	list_each_safe (it, tmp, &c->queue) {
+		struct queued *q = container_of(it, struct queued, link);
 		int rc = ipc_send(c->w.fd, q->type, q->id, str_mem(q->body, q->len), &q->fd,
 		                  q->fd >= 0 ? 1 : 0);
 

@@ -619,8 +619,8 @@ void control_free(struct keeper *k) {
 		return;
 	if (ctl->w.is_added)
 		loop_del(k->loop, &ctl->w);
-	while (!list_empty(&ctl->conns))
-		conn_close(list_first(&ctl->conns, struct conn, link));
+	list_each_safe (it, tmp, &ctl->conns)
+		conn_close(container_of(it, struct conn, link));
 	if (ctl->w.fd >= 0)
 		(void)close(ctl->w.fd);
 	k->control = NULL;

@@ -3,9 +3,9 @@
  */
 #include "keeper/keeper_lab.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -178,20 +178,12 @@ int lab_stop(struct lab *l) {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-static void remove_tree(const char *path) {
-	DIR *d = opendir(path);
-
-	for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		auto_free char *p = xasprintf("%s/%s", path, e->d_name);
-
-		if (unlink(p) != 0)
-			remove_tree(p);
-	}
-	if (d != NULL)
-		(void)closedir(d);
-	(void)rmdir(path);
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+	(void)st;
+	(void)type;
+	(void)ftw;
+	(void)remove(path);
+	return 0;
 }
 
 void lab_fini(struct lab *l) {
@@ -214,7 +206,7 @@ void lab_fini(struct lab *l) {
 	buf_fini(&l->acts);
 	buf_fini(&l->open_json);
 	free(l->packet);
-	remove_tree(l->dir);
+	(void)nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 void lab_put_fd(struct lab *l, int fd, unsigned type, uint64_t id, const struct buf *b, int pass) {
@@ -420,20 +412,26 @@ static bool file_has(const char *path, const char *text) {
 	return all != NULL && memmem(all, n, text, strlen(text)) != NULL;
 }
 
+/* nftw() passes nothing along. */
+static struct {
+	const char *text, *except;
+	bool has;
+} wanted;
+
+static int look(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+	(void)st;
+	if (type == FTW_F &&
+	    (wanted.except == NULL || strcmp(path + ftw->base, wanted.except) != 0))
+		wanted.has = wanted.has || file_has(path, wanted.text);
+	return 0;
+}
+
 static bool tree_has(const char *path, const char *text, const char *except) {
-	DIR *d = opendir(path);
-	bool has = false;
-
-	for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
-		if (e->d_name[0] == '.' || (except != NULL && strcmp(e->d_name, except) == 0))
-			continue;
-		auto_free char *p = xasprintf("%s/%s", path, e->d_name);
-
-		has = has || (e->d_type == DT_DIR ? tree_has(p, text, except) : file_has(p, text));
-	}
-	if (d != NULL)
-		(void)closedir(d);
-	return has;
+	wanted.text = text;
+	wanted.except = except;
+	wanted.has = false;
+	(void)nftw(path, look, 16, FTW_PHYS);
+	return wanted.has;
 }
 
 bool lab_leaks(struct lab *l, const char *text, const char *except) {

@@ -736,10 +736,8 @@ TEST(keeper_control_refuses_nonsense) {
 		"{\"cmd\":\"token.issue\"}",
 		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":1}",
 		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"king\",\"ttl_ns\":3600000000000}",
-		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":3600000000000,"
-		"\"x\":1}",
-		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":3600000000000,"
-		"\"connection\":\"nope\"}",
+		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":3600000000,\"x\":1}",
+		"{\"cmd\":\"token.issue\",\"subject\":\"a\",\"kind\":\"agent\",\"ttl_ns\":3600000000,\"connection\":\"nope\"}",
 		"{\"cmd\":\"token.revoke\"}",
 		"{\"cmd\":\"act\",\"act\":\"gateway.started\"}",
 		"{\"cmd\":\"act\",\"act\":\"record.viewed\",\"who\":\"root\"}",

@@ -19,7 +19,7 @@ struct env {
 int env_read(struct env *env, int fd) must_use;
 void env_fini(struct env *env);
 /* NULL when it is not set. Borrowed. */
-const char *env_get(void *env, const char *name);
+const char *env_get(void *arg, const char *name); /* arg: struct env */
 
 /* What listeners show when the configuration names no certificate. */
 struct tls_pair {

@@ -24,7 +24,7 @@ static int key_parse(struct keeper *k, struct str text, struct err *e) {
 
 static int key_make(struct keeper *k, const char *path, struct err *e) {
 	char text[sizeof(key_head) + 2 * ED25519_SEED_SIZE];
-	struct signed_head last;
+	struct signed_head last = { 0 };
 
 	/* A key that is gone while the log goes on would look like another gateway's log. */
 	if (state_signed_get(k->state, &last) == 0 && last.size != 0)
@@ -128,7 +128,7 @@ static int may_sign(const struct ask *a, const struct signed_head *last) {
 }
 
 static int sign(struct keeper *k, struct str body, struct buf *note) {
-	struct signed_head last;
+	struct signed_head last = { 0 };
 	struct ask a = { 0 };
 	int rc = ask_read(&a, body);
 
@@ -174,7 +174,7 @@ void sign_on_ask(struct keeper *k, const struct ipc_msg *m) {
 }
 
 void sign_on_last(struct keeper *k, const struct ipc_msg *m) {
-	struct signed_head last;
+	struct signed_head last = { 0 };
 	struct buf b;
 	int rc = state_signed_get(k->state, &last);
 
