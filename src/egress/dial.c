@@ -3,8 +3,9 @@
  *
  * Addresses are tried in the resolver's order, one at a time; each gets its share of the time that
  * is left, at least a second, so one dead address does not use up what the next would need. A last
- * error is kept for the text. Every path ends in finish(), which a zero-length timer calls when it
- * would otherwise be called from within dial_start().
+ * error is kept for the text. The next address, and the end, come in the next turn of the loop by way of a timer
+ * that is due at once: nothing calls back from within dial_start(), and a list of a hundred dead
+ * addresses is no recursion.
  */
 #include "egress/dial.h"
 
@@ -30,15 +31,14 @@ struct dial {
 	uint64_t deadline_ns;
 	uint32_t timeout_ms;
 	struct timer limit;   /* of the whole */
-	struct timer attempt; /* of one address; also: finish in the next turn */
+	struct timer attempt; /* of one address; also: what comes in the next turn */
 	struct resolve_job *job;
 	struct addrinfo *list, *at;
 	struct watch w;
 	struct dial_result result;
-	bool is_over;
+	bool is_over;    /* next turn: tell */
+	bool wants_next; /* next turn: the next address */
 };
-
-static void try_next(struct dial *d);
 
 static void release(struct dial *d) {
 	timer_stop(d->loop, &d->limit);
@@ -144,7 +144,8 @@ static void attempt_failed(struct dial *d, int error) {
 	d->w.fd = -1;
 	if (d->at != NULL && d->at->ai_next != NULL) {
 		d->at = d->at->ai_next;
-		try_next(d);
+		d->wants_next = true;
+		timer_set(d->loop, &d->attempt, loop_now(d->loop));
 		return;
 	}
 	fail(d, error == ETIMEDOUT ? H_ETIMEOUT : H_ECONNECT, strerror(error));
@@ -228,10 +229,14 @@ static void on_resolved(void *owner, int gai, struct addrinfo *list) {
 static void on_attempt(struct timer *t) {
 	struct dial *d = container_of(t, struct dial, attempt);
 
-	if (d->is_over)
+	if (d->is_over) {
 		finish(d);
-	else
+	} else if (d->wants_next) {
+		d->wants_next = false;
+		try_next(d);
+	} else {
 		attempt_failed(d, ETIMEDOUT);
+	}
 }
 
 static void on_limit(struct timer *t) {

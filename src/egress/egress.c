@@ -119,8 +119,8 @@ static void on_connect(struct egress *eg, const struct ipc_msg *m) {
 }
 
 static void drop_all(struct list *l) {
-	while (!list_empty(l))
-		drop(list_first(l, struct asked, link));
+	list_each_safe (it, tmp, l)
+		drop(container_of(it, struct asked, link));
 }
 
 static void on_supervisor_message(struct egress *eg, const struct ipc_msg *m) {

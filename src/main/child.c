@@ -27,12 +27,12 @@ static bool has_channel(void) {
 	return getsockopt(START_FD, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_SEQPACKET;
 }
 
-int child_main(struct str name) {
+int child_main(struct str role_text) {
 	struct start start;
 	enum role role;
 	int rc;
 
-	if (role_of(name, &role) < 0 || mains[role] == NULL || !has_channel()) {
+	if (role_of(role_text, &role) < 0 || mains[role] == NULL || !has_channel()) {
 		(void)fprintf(stderr, "hansard: --child is for `hansard serve`, which starts its "
 		                      "processes with it\n");
 		return CLI_USAGE;

@@ -6,6 +6,6 @@
 
 /* `hansard --child ROLE`: reads SUP_START from channel 3, sets up the log, becomes ROLE. Returns
  * the exit status. */
-int child_main(struct str role);
+int child_main(struct str role_text);
 
 #endif
