@@ -131,8 +131,7 @@ int config_store_path(const char *path, char *out, size_t cap, struct err *e) {
 		return err_set(e, H_EIO, "%s cannot be resolved", path);
 	findings_init(&f);
 	struct config *c = build(str_mem(text, n), str_of(path), str_of(dir), &f);
-	bool has_path = c->gateway.store_path.n != 0 &&
-	                str_copy(out, cap, c->gateway.store_path);
+	bool has_path = c->gateway.store_path.n != 0 && str_copy(out, cap, c->gateway.store_path);
 
 	if (!has_path) {
 		char first[400];

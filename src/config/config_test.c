@@ -409,4 +409,26 @@ TEST(config_documentation) {
 	buf_fini(&out);
 }
 
+/* A reader of the record must not depend on an edit elsewhere in the file. */
+TEST(config_store_path_despite_errors) {
+	char path[] = "/tmp/hsd-config-XXXXXX", out[256];
+	struct err e = { 0 };
+	static const char text[] =
+		"apiVersion: hansard/v1\nkind: Gateway\nspec: { store: { path: /srv/h }, "
+		"listne: {} }\n";
+	int fd = mkstemp(path);
+
+	REQUIRE(fd >= 0);
+	CHECK(write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1);
+	CHECK_EQ_I(config_store_path(path, out, sizeof(out), &e), 0);
+	CHECK_EQ_STR(str_of(out), STR("/srv/h"));
+	CHECK_EQ_I(config_store_path(path, out, 3, &e), H_ECONFIG);
+	CHECK(ftruncate(fd, 0) == 0 && pwrite(fd, "{", 1, 0) == 1);
+	e = (struct err){ 0 };
+	CHECK_EQ_I(config_store_path(path, out, sizeof(out), &e), H_ECONFIG);
+	CHECK(e.text[0] != '\0');
+	(void)close(fd);
+	(void)unlink(path);
+}
+
 TEST_MAIN

@@ -85,19 +85,7 @@ int common_store(const struct common *c, char *out, size_t cap, struct err *e) {
 	int rc = config_find(c->config, path, sizeof(path), e);
 	if (rc < 0)
 		return rc;
-	struct findings f;
-	findings_init(&f);
-	struct config *config = config_load(path, &f);
-	if (config == NULL) {
-		char first[512];
-		findings_first(&f, first, sizeof(first));
-		rc = err_set(e, H_ECONFIG, "%s (`hansard check` shows all)", first);
-	} else if (!str_copy(out, cap, config->gateway.store_path)) {
-		rc = err_set(e, H_ELIMIT, "the store's path is too long");
-	}
-	config_free(&config);
-	findings_fini(&f);
-	return rc;
+	return config_store_path(path, out, cap, e);
 }
 
 /* ---- the keeper ---- */

@@ -42,9 +42,12 @@ static const struct argp check_argp = {
 static void print_findings(const struct findings *f, const struct common *c, const char *path) {
 	struct buf b;
 	buf_init(&b, 4 * MIB);
-	if (c->format == OUT_JSON) {
+	if (c->format == OUT_JSON || c->format == OUT_YAML) {
 		findings_json(f, &b);
-		w_u8(&b, '\n');
+		json_t *doc = json_loadb(buf_peek(&b).p, b.len, 0, NULL);
+		buf_clear(&b);
+		print_json(doc, c->format);
+		json_decref(doc);
 	} else {
 		findings_text(f, &b);
 		if (f->errors == 0)
@@ -88,8 +91,6 @@ static void print_members(const json_t *doc) {
 	const char *key;
 	json_t *v;
 	json_object_foreach((json_t *)(uintptr_t)doc, key, v) {
-		if (strcmp(key, "ok") == 0 || strcmp(key, "done") == 0)
-			continue;
 		w_fmt(&b, "%-16s ", key);
 		if (json_is_string(v)) {
 			text_safe(&b, str_mem(json_string_value(v), json_string_length(v)),
@@ -109,6 +110,8 @@ static int ask_and_print(struct word_args *a, json_t *ask, void (*print)(const j
 	json_t *doc = NULL;
 	if (ask_keeper(&a->common, ask, &doc, &e) < 0)
 		return cli_fail(&e);
+	(void)json_object_del(doc, "ok"); /* of the conversation, not of the answer */
+	(void)json_object_del(doc, "done");
 	if (a->common.format == OUT_JSON || a->common.format == OUT_YAML)
 		print_json(doc, a->common.format);
 	else

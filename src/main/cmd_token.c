@@ -31,8 +31,17 @@ struct token_args {
 	bool has_ttl;
 };
 
-static void set_text(struct token_args *a, const char *key, const char *value) {
-	(void)json_object_set_new(a->ask, key, json_string(value));
+/* What is not UTF-8 cannot stand in JSON: it is refused, never left out. */
+static json_t *text_of(struct argp_state *state, const char *value) {
+	json_t *v = json_string(value);
+	if (v == NULL)
+		argp_error(state, "arguments must be UTF-8");
+	return v;
+}
+
+static void set_text(struct argp_state *state, const char *key, const char *value) {
+	struct token_args *a = state->input;
+	(void)json_object_set_new(a->ask, key, text_of(state, value));
 }
 
 static void add_context(struct argp_state *state, struct token_args *a, const char *arg) {
@@ -46,7 +55,10 @@ static void add_context(struct argp_state *state, struct token_args *a, const ch
 		(void)json_object_set_new(a->ask, "context", context);
 	}
 	auto_free char *name = str_dup(key);
-	(void)json_object_set_new(context, name, json_stringn(value.p, value.n));
+	auto_free char *text = str_dup(value);
+	if (str_utf8_bad(key) < key.n)
+		argp_error(state, "arguments must be UTF-8");
+	(void)json_object_set_new(context, name, text_of(state, text));
 }
 
 static void add_ttl(struct argp_state *state, struct token_args *a, const char *arg) {
@@ -74,25 +86,25 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 		state->child_inputs[0] = &a->common;
 		return 0;
 	case KEY_SUBJECT:
-		set_text(a, "subject", arg);
+		set_text(state, "subject", arg);
 		return 0;
 	case KEY_KIND:
-		set_text(a, "kind", arg);
+		set_text(state, "kind", arg);
 		return 0;
 	case KEY_GROUP:
-		(void)json_array_append_new(json_object_get(a->ask, "groups"), json_string(arg));
+		(void)json_array_append_new(json_object_get(a->ask, "groups"), text_of(state, arg));
 		return 0;
 	case KEY_BEHALF:
-		set_text(a, "on_behalf_of", arg);
+		set_text(state, "on_behalf_of", arg);
 		return 0;
 	case KEY_TTL:
 		add_ttl(state, a, arg);
 		return 0;
 	case KEY_CONNECTION:
-		set_text(a, "connection", arg);
+		set_text(state, "connection", arg);
 		return 0;
 	case KEY_RUN:
-		set_text(a, "run", arg);
+		set_text(state, "run", arg);
 		return 0;
 	case KEY_CONTEXT:
 		add_context(state, a, arg);
