@@ -293,8 +293,9 @@ static void on_supervisor(struct watch *watch, unsigned events) {
 	(void)events;
 	if (drain_channel(w, w->supervisor, from_supervisor) == 0)
 		return;
-	/* The supervisor is gone, and with it everything that we could promise. */
-	w->exit_status = 1;
+	/* It has hung up after a drain; or it is gone, and with it everything that we could promise. */
+	if (!w->is_draining)
+		w->exit_status = 1;
 	mail_all(w, MAIL_STOP, 0);
 	loop_stop(w->threads[0].loop);
 }

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -319,6 +320,46 @@ class Gateway:
 
 def python_verifier(store, *args, check=True):
     return run(["/usr/bin/python3", ROOT / "tests/verifier/hansard_verify.py", store, *args], check=check, timeout=600)
+
+
+def startup(user="shop", database="shop", **extra):
+    """A StartupMessage."""
+    body = struct.pack("!i", 196608)
+    for key, value in {"user": user, "database": database, **extra}.items():
+        body += key.encode() + b"\0" + value.encode() + b"\0"
+    body += b"\0"
+    return struct.pack("!i", len(body) + 4) + body
+
+
+def read_all(s, seconds=WAIT):
+    """Everything up to the peer's end."""
+    s.settimeout(seconds)
+    out = b""
+    while True:
+        try:
+            data = s.recv(65536)
+        except ConnectionResetError:
+            return out
+        if not data:
+            return out
+        out += data
+
+
+def messages(data):
+    """(type, body) of each whole message of the server's side."""
+    at = 0
+    while at + 5 <= len(data):
+        size = 1 + int.from_bytes(data[at + 1:at + 5], "big")
+        yield data[at:at + 1], data[at + 5:at + size]
+        at += size
+
+
+def error_fields(data):
+    """The fields of the first ErrorResponse: letter → text."""
+    for kind, body in messages(data):
+        if kind == b"E":
+            return {chr(part[0]): part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+    return {}
 
 
 def has_event(events, name):

@@ -106,7 +106,8 @@ class Half:
         if self.eof and not self.shut:
             self.shut = True
             try:
-                self.sink.shutdown(socket.SHUT_WR)
+                # Of the socket alone: SSLSocket.shutdown would give up TLS for the other direction too.
+                socket.socket.shutdown(self.sink, socket.SHUT_WR)
             except OSError:
                 pass
 
@@ -122,5 +123,8 @@ def relay(client, target, talk):
             half.write()
         reading = [h.source for h in halves if not h.eof and len(h.held) < 1 << 20]
         writing = [h.sink for h in halves if h.held]
+        # What TLS has decrypted already, select does not see.
+        if any(s.pending() for s in reading if isinstance(s, ssl.SSLSocket)):
+            continue
         if reading or writing:
             select.select(reading, writing, [], 0.5)

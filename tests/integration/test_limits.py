@@ -73,14 +73,6 @@ def tls_client(gateway):
     return ssl.create_default_context(cafile=str(gateway.store / "ca.pem")).wrap_socket(s, server_hostname="localhost")
 
 
-def startup(user="shop", database="shop", **extra):
-    body = struct.pack("!i", 196608)
-    for key, value in {"user": user, "database": database, **extra}.items():
-        body += key.encode() + b"\0" + value.encode() + b"\0"
-    body += b"\0"
-    return struct.pack("!i", len(body) + 4) + body
-
-
 def rss(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
@@ -108,7 +100,7 @@ def test_slow_and_silent_peers_leave_others_untouched(shared_gateway):
     silent = [socket.create_connection(("127.0.0.1", g.port)) for _ in range(50)]
     half = [tls_client(g) for _ in range(10)]
     for h in half:
-        h.sendall(startup()[:7])
+        h.sendall(lab.startup()[:7])
     # One that asks for much and never reads.
     env = {**os.environ, "PGPASSWORD": g.token()}
     stuck = subprocess.Popen(["psql", g.conninfo(), "-XAtqc", "select repeat('s', 1000) from generate_series(1, 300000)"], stdout=subprocess.PIPE, env=env)
@@ -121,7 +113,7 @@ def test_slow_and_silent_peers_leave_others_untouched(shared_gateway):
         while not stop.is_set():
             try:
                 s = tls_client(g)
-                s.sendall(startup() + b"p" + struct.pack("!i", 60000) + b"x" * 50000)
+                s.sendall(lab.startup() + b"p" + struct.pack("!i", 60000) + b"x" * 50000)
                 s.close()
             except OSError as failure:
                 flood_errors.append(failure)
@@ -143,7 +135,7 @@ def test_slow_and_silent_peers_leave_others_untouched(shared_gateway):
 
 def test_many_parameters_and_long_messages_are_refused_cleanly(shared_gateway):
     s = tls_client(shared_gateway)
-    s.sendall(startup(**{f"x{i}": "y" * 20 for i in range(300)}))
+    s.sendall(lab.startup(**{f"x{i}": "y" * 20 for i in range(300)}))
     s.settimeout(20)
     assert s.recv(1) in (b"E", b"R")
     s.close()

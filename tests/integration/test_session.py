@@ -1,6 +1,8 @@
 """The thread through everything: psql, the record, the proof."""
 
+import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -10,7 +12,6 @@ import lab
 
 def commands_of(gateway, session="@last"):
     out = gateway.hansard("export", session, "--as", "ndjson").stdout
-    import json
     lines = [json.loads(line) for line in out.splitlines()]
     return lines[0], [line for line in lines if line.get("type") == "command"]
 
@@ -100,17 +101,18 @@ def test_revoked_token_is_refused(shared_gateway):
     g = shared_gateway
     token = g.token(subject="to-revoke")
     g.psql("select 1", token)
-    key = next(t for t in g.json("token", "ls") if t["subject"] == "local:to-revoke")["id"] if False else None
-    listing = g.hansard("token", "ls", "-o", "json").stdout
-    import json
-    key = next(t for t in json.loads(listing) if "to-revoke" in t["subject"])["id"]
+    key = next(t for t in g.json("token", "ls") if "to-revoke" in t["subject"])["id"]
     g.hansard("token", "revoke", key)
     assert "not admitted" in g.psql("select 1", token, check=False).stderr
 
 
 def test_token_only_inside_tls(shared_gateway):
     done = shared_gateway.psql("select 1", check=False, sslmode="disable")
-    assert done.returncode != 0 and "sslmode" in done.stderr and "28000" in done.stderr
+    # psql prints no SQLSTATE for a connection that failed: the wire is asked for it.
+    assert done.returncode != 0 and "TLS is required" in done.stderr and "sslmode=require" in done.stderr
+    with socket.create_connection(("127.0.0.1", shared_gateway.port)) as s:
+        s.sendall(lab.startup())
+        assert lab.error_fields(lab.read_all(s))["C"] == "28000"
 
 
 def test_session_id_in_application_name(shared_gateway):
@@ -180,6 +182,14 @@ def test_pinned_encoding(shared_gateway):
     assert bad.returncode != 0 and "client_encoding" in bad.stderr
     ended = g.psql(["-c", "set client_encoding to 'LATIN1'", "-c", "select 1"], check=False)
     assert ended.returncode != 0
+
+
+def test_every_process_stops_well(gateway):
+    gateway.psql("select 1")
+    children = gateway.children()
+    assert gateway.stop() == 0
+    gone = lab.has_event(gateway.events, "child.gone")
+    assert {e["role"] for e in gone} == set(children) and all(e["status"] == 0 for e in gone), gone
 
 
 def test_reload_takes_all_or_nothing(gateway):
