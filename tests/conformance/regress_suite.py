@@ -30,7 +30,7 @@ def _write_source_list():
     apt = pathlib.Path("/etc/apt")
     for path in apt.glob("sources.list.d/*.sources"):
         for stanza in path.read_text().split("\n\n"):
-            if re.search(r"^URIs:.*debian", stanza, re.M) and "nodesource" not in stanza:
+            if re.search(r"^URIs:.*debian", stanza, re.M):
                 stanzas.append(re.sub(r"^Types:.*$", "Types: deb-src", stanza, flags=re.M))
     for path in [apt / "sources.list", *apt.glob("sources.list.d/*.list")]:
         if path.exists():
@@ -64,6 +64,15 @@ def source(major="15"):
     if pipeline:
         shutil.rmtree(CACHE / "libpq_pipeline", ignore_errors=True)
         shutil.move(str(pipeline), CACHE / "libpq_pipeline")
+    return target
+
+
+def staged(major="15"):
+    """A copy that the server's own user can read: the checkout may lie below a private directory."""
+    kept = source(major)
+    target = lab.short_dir("suite") / "regress"
+    shutil.copytree(kept, target)
+    lab.run(["chmod", "-R", "a+rX", target])
     return target
 
 

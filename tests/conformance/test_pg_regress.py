@@ -22,10 +22,11 @@ PINNED = {
 @pytest.fixture(scope="module")
 def suite():
     try:
-        source = regress_suite.source()
-        return source, regress_suite.build(source)
+        source = regress_suite.staged()
     except (RuntimeError, AssertionError, StopIteration) as failure:
         pytest.skip(f"PostgreSQL's regression suite cannot be had here: {str(failure)[:200]}")
+    yield source, regress_suite.build(source)
+    shutil.rmtree(source.parent, ignore_errors=True)
 
 
 class Bench:
@@ -101,6 +102,7 @@ def gateway_for(bench, hygiene):
     return lab.Gateway(lab.hansard_binary(), bench.pg, connections={"postgres": spec})
 
 
+@pytest.mark.limit(900)  # four runs of 10 to 60 s each, when tests are to be run again serially
 @pytest.mark.parametrize("hygiene", ["open", "pinned"])
 def test_same_output(bench, hygiene):
     gateway = gateway_for(bench, hygiene)
