@@ -242,7 +242,7 @@ void store_step(struct recorder *r, bool want_tiles) {
 	bool with_sync = !r->parts_broken && journal_wants_flush(&r->j, &upto) &&
 			 parts_flush_all(r) == 0;
 
-	if ((want_tiles || with_sync) && (j->rc == 0 || list_empty(&r->ops))) {
+	if ((want_tiles || with_sync) && (j->last_rc == 0 || list_empty(&r->ops))) {
 		int rc = tlog_flush(r->log);
 
 		assert(rc == 0);
@@ -268,6 +268,7 @@ void store_step(struct recorder *r, bool want_tiles) {
 
 void store_done(struct recorder *r, struct store_job *j) {
 	j->is_running = false;
+	j->last_rc = j->rc;
 	if (j->rc < 0) {
 		/* Again at the next beat, before anything newer. */
 		move_ops(&r->ops, &j->ops);

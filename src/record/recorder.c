@@ -325,7 +325,7 @@ static void watch_room(struct recorder *r) {
 		rec_set_store_state(r, STORE_FAILED, "no space left in the store");
 	} else if (is_full || (uint64_t)room < r->o.room_refuse || r->out_bytes > REC_OUT_BUDGET) {
 		rec_set_store_state(r, STORE_REFUSE, "little space left in the store");
-	} else if (r->store.rc == 0) {
+	} else if (r->store.last_rc == 0) {
 		rec_set_store_state(r, STORE_OK, "");
 	}
 }

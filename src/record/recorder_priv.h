@@ -169,7 +169,8 @@ struct store_job {
 	bool is_running, with_sync;
 	uint64_t flush_upto; /* segments that the sync frees */
 	uint64_t log_size;   /* leaves in tiles when it is done */
-	int rc, sync_rc;
+	int rc, sync_rc; /* the helper's while it runs */
+	int last_rc;     /* of the round before, for the main thread */
 };
 
 struct recorder {

@@ -350,7 +350,7 @@ static void reset(struct recorder *r) {
 	r->has_recovered = false;
 	r->leaf_next = r->leaf_durable = r->sign_shown = 0;
 	r->store.log_size = 0;
-	r->store.rc = 0;
+	r->store.last_rc = 0;
 }
 
 /* Altered is for ever; anything else is tried again in a second. */

@@ -34,7 +34,7 @@ struct bench {
 	struct watch event;
 	int worker_event;
 	pthread_t thread;
-	_Atomic bool stop;
+	_Atomic bool stop, serves;
 	_Atomic uint64_t cpu;
 	_Atomic uint32_t opened;
 	int mail[2];
@@ -136,6 +136,7 @@ static void *run_recorder(void *arg) {
 		read_mail(b);
 		uint64_t due = recorder_turn(b->r);
 
+		atomic_store(&b->serves, recorder_is_serving(b->r));
 		(void)clock_gettime(clock, &t);
 		atomic_store(&b->cpu, (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec);
 		int timeout = due > NS_PER_S ? 1000 : (int)((due + NS_PER_MS - 1) / NS_PER_MS);
@@ -419,7 +420,7 @@ int main(int argc, char **argv) {
 	uint64_t floor = plain_writes(dir, MIN(seconds, (uint64_t)2));
 
 	start(&b, dir);
-	while (!recorder_is_serving(b.r))
+	while (!atomic_load(&b.serves))
 		(void)usleep(10000);
 	(void)sleep(1); /* segments grow in the background */
 	for (size_t i = 0; i < ARRAY_LEN(scenes); i++)
