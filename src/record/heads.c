@@ -169,7 +169,7 @@ static void put_hint(struct recorder *r) {
 
 		/* One whose close leaf is durable needs nothing any more. */
 		if (s->tree.size == 0 ||
-		    (s->state == SS_CLOSED && s->close_leaf < r->leaf_durable && s->out.len == 0))
+		    (s->state >= SS_CLOSED && s->close_leaf < r->leaf_durable))
 			continue;
 		hex_encode(hex, s->sid, SID_SIZE);
 		w_fmt(&b, "%s\n", hex);
