@@ -7,6 +7,11 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+# The same everywhere: no terminal, no one's PostgreSQL variables, gateway or language.
+exec </dev/null
+unset HANSARD_CONFIG "${!PG@}"
+export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+
 python=${PYTHON:-/usr/bin/python3}
 jobs=${JOBS:-$(nproc)}
 fuzz_seconds=${FUZZ_SECONDS:-$([ -n "${HANSARD_LONG:-}" ] && echo 120 || echo 8)}
