@@ -204,8 +204,15 @@ void config_markdown(struct buf *out) {
 	      "named in front: `psql -U ro.shop`.\n\n"
 	      "Databases: without `allow` only the default may be used; without `default` a client that "
 	      "names none gets\nthe database called like the role's user. A client whose database is only "
-	      "its library's fallback (equal to\nthe user name it typed) counts as naming none, unless that "
-	      "name is in `allow`.\n");
+	      "its library's fallback (equal to\nthe user name it typed) counts as naming none.\n\n"
+	      "Login at the target: `auth` is the only method that is accepted, so a target cannot ask for "
+	      "a weaker one. With\nscram-sha-256 the target's salt and iteration count are kept after the "
+	      "first login; a target that shows others is\nrefused before any proof is sent, with an alarm "
+	      "(`keeper.pin.changed`) and an act on the record. A changed password\n(new content behind the "
+	      "reference, then SIGHUP) is learnt anew by itself. When the same password was set again at the\n"
+	      "target, the pin must be forgotten over control.sock: "
+	      "`{\"cmd\":\"pin.forget\",\"connection\":\"shop\",\"role\":\"default\"}`.\nPasswords beyond "
+	      "ASCII must be in Unicode normal form KC.\n");
 }
 
 /* Help text in mdoc: a line that starts with a dot or quote would be a request. */

@@ -13,7 +13,8 @@ int main(int argc, char **argv) {
 		(void)fprintf(stderr, "usage: optdoc --markdown | --mdoc\n");
 		return 2;
 	}
-	int rc = fwrite(buf_peek(&out).p, 1, out.len, stdout) == out.len ? 0 : 1;
+	struct str text = buf_peek(&out);
+	int rc = text.p != NULL && fwrite(text.p, 1, text.n, stdout) == text.n ? 0 : 1;
 
 	buf_fini(&out);
 	return rc;

@@ -394,7 +394,7 @@ int lab_ask(struct lab *l, const char *json, struct buf *out) {
 
 bool lab_member(const struct buf *json, const char *name, char *out, size_t cap) {
 	auto_free char *key = xasprintf("\"%s\":\"", name);
-	const char *p = strstr(buf_peek(json).p, key);
+	const char *p = json->len != 0 ? strstr(buf_peek(json).p, key) : NULL;
 
 	if (p == NULL)
 		return false;
