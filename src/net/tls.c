@@ -172,6 +172,7 @@ static BIO *pem_bio(struct str pem) {
 }
 
 /* No passphrase is ever asked for on a terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's signature */
 static int no_passphrase(char *p, int n, int rw, void *arg) {
 	(void)p;
 	(void)n;
@@ -224,6 +225,7 @@ static int use_key(SSL_CTX *c, struct str pem) {
 }
 
 /* Any name is fine: it is only a hint to us, and must be acknowledged to stay readable. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's signature */
 static int on_sni(SSL *ssl, int *alert, void *arg) {
 	(void)ssl;
 	(void)alert;

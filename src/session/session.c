@@ -25,6 +25,7 @@
 static const enum side sides_in_order[] = { SIDE_CLIENT, SIDE_TARGET, SIDE_AUX };
 
 static void on_life(struct timer *t);
+static void kill_now(struct session *s, int code);
 static void on_core_timer(struct timer *t);
 
 /* ---- open ---- */
@@ -297,7 +298,7 @@ static void end_if_answered(struct session *s) {
 
 static void check_expiry(struct session *s) {
 	if (s->is_expired && !s->is_killed && !s->is_closing && s->proto->is_idle(s->core))
-		session_kill(s, H_EEXPIRED);
+		kill_now(s, H_EEXPIRED);
 }
 
 static void wait_for_what(struct session *s) {
@@ -363,15 +364,20 @@ static void drop_target(struct session *s) {
 	s->sides[SIDE_AUX].owed = 0;
 }
 
-void session_kill(struct session *s, int code) {
+/* All of a kill but the run. */
+static void kill_now(struct session *s, int code) {
 	if (s->state == S_ENDED)
 		return;
 	if (code == H_ERECORDER || code == H_ENOSPACE || code == H_EQUOTA)
 		s->is_deaf = true;
 	s->is_killed = true;
 	s->kill_code = code;
+	struct event ev = {
+		.kind = EV_KILL,
+		.code = code,
+		.unsent = s->sides[SIDE_TARGET].out_end - s->sides[SIDE_TARGET].sent,
+	};
 	drop_target(s);
-	struct event ev = { .kind = EV_KILL, .code = code };
 
 	session_event(s, &ev);
 	session_close(s, code);
@@ -381,6 +387,10 @@ void session_kill(struct session *s, int code) {
 		for (enum side i = 0; i < SIDE_COUNT; i++)
 			s->sides[i].mark_count = 0;
 	}
+}
+
+void session_kill(struct session *s, int code) {
+	kill_now(s, code);
 	session_run(s);
 }
 

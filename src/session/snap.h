@@ -28,9 +28,9 @@ struct snap_box {
 
 void snap_box_init(struct snap_box *b);
 void snap_box_fini(struct snap_box *b);
-/* Takes what *s owns and makes the TLS contexts; 0, or H_ECONFIG with the reason: the box is unchanged then,
- * and *s is freed. */
-int snap_put(struct snap_box *b, struct snapshot *s, struct err *e) must_use;
+/* Takes what *from owns and makes the TLS contexts; 0, or H_ECONFIG with the reason: the box is unchanged then,
+ * and *from is freed. */
+int snap_put(struct snap_box *b, struct snapshot *from, struct err *e) must_use;
 /* A reference to the newest, or NULL. */
 struct snap *snap_get(struct snap_box *b);
 void snap_release(struct snap **s);

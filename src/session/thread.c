@@ -383,12 +383,8 @@ int thread_init(struct thread *t, struct worker *w, unsigned index) {
 void thread_fini(struct thread *t) {
 	while (t->loop != NULL && !list_empty(&t->sessions))
 		session_free(list_first(&t->sessions, struct session, link));
-	while (!list_empty(&t->mail)) {
-		struct mail *m = list_first(&t->mail, struct mail, link);
-
-		list_drop(&m->link);
-		mail_drop(m);
-	}
+	list_each_safe (it, tmp, &t->mail)
+		mail_drop(container_of(it, struct mail, link));
 	loop_free(&t->loop);
 	ring_unmap(&t->ring);
 	buf_fini(&t->event);
