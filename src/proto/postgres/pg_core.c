@@ -303,6 +303,7 @@ static int take_event(struct pg_core *c, const struct event *ev) {
 	case EV_NO_BUDGET:
 		return on_no_budget(c);
 	case EV_KILL:
+		c->unsent = ev->unsent;
 		return pg_kill(c, ev->code);
 	case EV_DRAIN:
 		return pg_drain(c);

@@ -139,7 +139,7 @@ struct kill_row {
 
 static const struct kill_row kill_rows[] = {
 	{ H_ERECORDER, "58030", "the session can no longer be recorded and was ended",
-	  "reconnect when the recorder is back; check the outcome of the last command first" },
+	  "reconnect when the recorder is back; check the outcome of unanswered commands first" },
 	{ H_EKEEPER, "57P01", "the gateway's keeper is not available and the session was ended",
 	  "reconnect later" },
 	{ H_EKILLED, "57P01", "the session was ended by an administrator",
@@ -153,10 +153,24 @@ static const struct kill_row kill_rows[] = {
 	  "reconnect when space has been made" },
 };
 
+/* True when the oldest command without an answer lies wholly in what the target was never handed. In
+ * Ready U grows by C's bytes alone, so both count the same from their ends. */
+static bool is_all_unsent(const struct pg_core *c) {
+	if (c->phase != &pg_phase_ready || c->track.count == 0 || c->unsent == 0)
+		return false;
+	const struct pg_expect *oldest = &c->track.ring[c->track.head];
+	uint64_t said = c->sink->offset(c->sink, STREAM_C);
+
+	return c->unsent <= said && oldest->off >= said - c->unsent;
+}
+
 /* What the client cannot know by itself: whether what it waits for may have happened. */
 static struct str outcome(const struct pg_core *c) {
 	if (!is_logged_in(c))
 		return STR("no command was sent to the target");
+	if (is_all_unsent(c))
+		return STR("every command that was sent to the target was answered; "
+		           "what came after it was not sent");
 	if (pg_in_flight(c))
 		return STR("a command without an answer may have reached the target: "
 		           "its outcome is unknown");

@@ -242,6 +242,7 @@ struct pg_core {
 	uint64_t left[SIDE_COUNT]; /* shown and left unconsumed by the last call */
 	uint64_t need[SIDE_COUNT]; /* asked for by ORD_NEED and not yet taken */
 	bool is_open[SIDE_COUNT];  /* a relay from that side went past what was shown */
+	uint64_t unsent;           /* told with a kill: the end of U that never left */
 	uint8_t state;             /* of the last ReadyForQuery */
 	bool is_extended;          /* extended messages since the client's last Sync */
 	bool is_skipping;          /* the target ignores everything up to the next Sync */

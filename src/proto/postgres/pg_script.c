@@ -296,6 +296,8 @@ static void do_event(struct play *p, struct str rest) {
 		ev.kind = EV_TIMER;
 	} else if (str_is(name, "kill")) {
 		ev = (struct event){ .kind = EV_KILL, .code = code_of(p, word(&rest)) };
+		if (str_trim(rest).n > 0 && str_u64(str_trim(rest), UINT32_MAX, &ev.unsent) < 0)
+			bad(p, "kill CODE [UNSENT BYTES]", rest);
 	} else if (str_is(name, "drain")) {
 		ev.kind = EV_DRAIN;
 	} else {
@@ -317,8 +319,13 @@ static void expect_error(struct play *p, struct str rest, struct buf *out) {
 	}
 	if (!str_eq(e.severity, word(&rest)) || !str_eq(e.sqlstate, word(&rest)))
 		bad(p, "another error was said", e.sqlstate);
-	if (!str_starts(e.message, plain(str_trim(rest))))
+	struct str detail = rest;
+	struct str message = str_cut(&detail, '/');
+
+	if (!str_starts(e.message, plain(str_trim(message))))
 		bad(p, "another error text was said", e.message);
+	if (!str_starts(e.detail, plain(str_trim(detail))))
+		bad(p, "another detail was said", e.detail);
 	buf_consume(out, (size_t)n);
 }
 
