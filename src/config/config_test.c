@@ -395,6 +395,15 @@ TEST(config_documentation) {
 	buf_init(&out, MIB);
 	config_mdoc(&out);
 	CHECK(out.len > 1000 && w_done(&out) == 0);
+	auto_free char *man_path = xasprintf("%s/docs/man/hansard.yaml.5",
+	                                     root != NULL ? root : HANSARD_SOURCE_ROOT);
+	auto_free char *man = config_file_read(man_path, MIB, &n, &e);
+
+	/* memmem: the page goes on before and after */
+	if (!CHECK(man != NULL && memmem(man, n, buf_peek(&out).p, out.len) != NULL))
+		test_note(
+			"docs/man/hansard.yaml.5 differs from the option table: put the output of "
+			"optdoc_main --mdoc below OPTIONS");
 	buf_clear(&out);
 	config_markdown(&out);
 	CHECK(w_done(&out) == 0);

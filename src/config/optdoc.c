@@ -225,7 +225,10 @@ static void mdoc_text(struct buf *out, const char *text) {
 			p += 2;
 		} else if (*p == '`')
 			w_fmt(out, "\"");
-		else
+		else if (p[0] == '.' && p[1] == ' ') { /* mdoc spaces sentences itself */
+			w_fmt(out, ".\n");
+			p++;
+		} else
 			w_u8(out, (uint8_t)*p);
 	}
 	w_u8(out, '\n');

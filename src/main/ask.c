@@ -190,8 +190,8 @@ static void put_indent(struct buf *b, int depth, bool is_inline) {
 }
 
 /* Depth is bounded; what lies deeper is written as JSON, which is YAML too. */
-static void put_yaml(struct buf *b, const json_t *v, int depth,
-                     bool in_list) { /* NOLINT(misc-no-recursion) */
+/* NOLINTNEXTLINE(misc-no-recursion) */
+static void put_yaml(struct buf *b, const json_t *v, int depth, bool in_list) {
 	const char *key;
 	json_t *item;
 	size_t idx;

@@ -13,6 +13,7 @@ struct word_args {
 	const char *word;
 };
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's type */
 static error_t parse_word(int key, char *arg, struct argp_state *state) {
 	struct word_args *a = state->input;
 	switch (key) {

@@ -7,6 +7,7 @@
 #include "main/ask.h"
 #include "main/cli.h"
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's type */
 static error_t parse(int key, char *arg, struct argp_state *state) {
 	const char **shell = state->input;
 	switch (key) {

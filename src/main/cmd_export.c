@@ -614,6 +614,7 @@ static int export_next(void *arg, const uint8_t sid[SID_SIZE]) {
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's type */
 static error_t parse(int key, char *arg, struct argp_state *state) {
 	struct export_args *a = state->input;
 	switch (key) {

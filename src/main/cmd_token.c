@@ -142,7 +142,7 @@ static int issue(struct token_args *a, struct err *e) {
 	json_t *doc = NULL;
 	if (!a->has_ttl)
 		(void)json_object_set_new(a->ask, "ttl_ns",
-		                          json_integer((json_int_t)(3600 * NS_PER_S)));
+		                          json_integer((json_int_t)3600 * (json_int_t)NS_PER_S));
 	if (json_text(a->ask, "subject").n == 0 || json_text(a->ask, "kind").n == 0)
 		return err_set(e, H_EUSAGE,
 		               "token: --subject and --kind are needed (`hansard token --help`)");

@@ -223,6 +223,7 @@ static void print_text(const struct verifying *v, const struct verify_report *r,
 
 /* ---- the command ---- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's type */
 static error_t parse(int key, char *arg, struct argp_state *state) {
 	struct verify_args *a = state->input;
 	switch (key) {
