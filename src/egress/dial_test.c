@@ -189,6 +189,7 @@ TEST(dial_cancelled_calls_nobody) {
 	char text[64];
 	auto_fd int listener = listen_at(AF_INET, 5, text, sizeof(text));
 
+	CHECK(listener >= 0);
 	dial_start(d, STR("localhost:1"), 5000); /* while it resolves */
 	dial_start(e, str_of(text), 5000);       /* maybe connected already */
 	dial_cancel(d);

@@ -3,11 +3,11 @@
  *
  * Ids are UUIDv7, so their order is that of time: what lies before --since is not even opened.
  */
+#include <time.h>
+
 #include "base/clock.h"
 #include "main/find.h"
 #include "main/text.h"
-
-#include <time.h>
 
 enum { KEY_CONNECTION = 0x600, KEY_SUBJECT, KEY_SINCE, KEY_UNTIL, KEY_OPEN, KEY_LIMIT, KEY_ACTS };
 

@@ -4,12 +4,12 @@
  * Verdicts, places and the sentence about proof are record/verify.h's; here they are only said. Exit
  * status: 0 nothing wrong and signed, 3 nothing wrong found but not covered by a signature, 4 tampered.
  */
+#include <fcntl.h>
+
 #include "base/clock.h"
 #include "main/find.h"
 #include "main/text.h"
 #include "record/verify.h"
-
-#include <fcntl.h>
 
 enum { KEY_VKEY = 0x900, KEY_CHECKPOINT, KEY_CONTENTS, KEY_ALL, SHOWN_MAX = 40 };
 enum { VKEY_MAX = 1024, CHECKPOINT_MAX = 64 * 1024 };

@@ -144,8 +144,8 @@ void store_run(struct store_job *j) {
 	for (struct list *it = j->ops.next; it != &j->ops && j->rc == 0; it = it->next) {
 		struct store_op *op = container_of(it, struct store_op, link);
 
-		j->rc = op->is_removal ? v->ops->unlink(v, op->path) :
-					 vfs_replace_file(v, op->path, buf_peek(&op->bytes));
+		j->rc = op->is_removal ? v->ops->unlink(v, op->path)
+		                       : vfs_replace_file(v, op->path, buf_peek(&op->bytes));
 		if (op->is_removal && j->rc == H_ENOTFOUND)
 			j->rc = 0;
 	}
@@ -164,12 +164,11 @@ static void put_hint(struct recorder *r) {
 	struct buf b;
 
 	buf_init(&b, 64 * MIB);
-	list_each_safe(it, tmp, &r->all) {
+	list_each_safe (it, tmp, &r->all) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
 		/* One whose close leaf is durable needs nothing any more. */
-		if (s->tree.size == 0 ||
-		    (s->state >= SS_CLOSED && s->close_leaf < r->leaf_durable))
+		if (s->tree.size == 0 || (s->state >= SS_CLOSED && s->close_leaf < r->leaf_durable))
 			continue;
 		hex_encode(hex, s->sid, SID_SIZE);
 		w_fmt(&b, "%s\n", hex);
@@ -186,7 +185,8 @@ static void ask_sign(struct recorder *r) {
 		return;
 	if (tlog_consistency(r->log, r->signed_size, r->sign_shown, &proof) < 0 ||
 	    tlog_root(r->log, r->sign_shown, r->sign_root) < 0) {
-		rec_alarm(r, "record.log.unreadable", "tiles of the node log cannot be read", H_EIO);
+		rec_alarm(r, "record.log.unreadable", "tiles of the node log cannot be read",
+		          H_EIO);
 		return;
 	}
 	buf_init(&b, 8 * KIB);
@@ -211,7 +211,8 @@ void sign_done(struct recorder *r, int code, struct str note) {
 	r->sign_running = false;
 	if (code == 0)
 		code = tlog_checkpoint_parse(&c, note, &text, &lines);
-	if (code == 0 && (c.size != r->sign_asked || memcmp(c.root, r->sign_root, SHA256_SIZE) != 0))
+	if (code == 0 &&
+	    (c.size != r->sign_asked || memcmp(c.root, r->sign_root, SHA256_SIZE) != 0))
 		code = H_EPROTO;
 	if (code < 0) {
 		rec_alarm(r, "record.sign.refused", "the keeper does not sign the log", code);
@@ -240,7 +241,7 @@ void store_step(struct recorder *r, bool want_tiles) {
 	if (j->is_running || r->log == NULL)
 		return;
 	bool with_sync = !r->parts_broken && journal_wants_flush(&r->j, &upto) &&
-			 parts_flush_all(r) == 0;
+	                 parts_flush_all(r) == 0;
 
 	if ((want_tiles || with_sync) && (j->last_rc == 0 || list_empty(&r->ops))) {
 		int rc = tlog_flush(r->log);
@@ -284,7 +285,8 @@ void store_done(struct recorder *r, struct store_job *j) {
 		journal_flushed(&r->j, j->flush_upto);
 	} else if (j->with_sync) {
 		journal_pin(&r->j, j->flush_upto);
-		rec_alarm(r, "record.sync.failed", "segments are kept until the next start", j->sync_rc);
+		rec_alarm(r, "record.sync.failed", "segments are kept until the next start",
+		          j->sync_rc);
 	}
 	ask_sign(r);
 }

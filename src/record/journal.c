@@ -32,7 +32,9 @@ void journal_path(char out[VFS_PATH_MAX], uint32_t name) {
 void journal_init(struct journal *j, struct vfs *vfs, uint64_t size, uint32_t count) {
 	void *zeros = NULL;
 
-	*j = (struct journal){ .vfs = vfs, .count = MAX(count, 2u), .next_number = 1, .next_batch = 1 };
+	*j = (struct journal){
+		.vfs = vfs, .count = MAX(count, 2u), .next_number = 1, .next_batch = 1
+	};
 	size = MIN(MAX(size, JOURNAL_SEGMENT_LEAST), JOURNAL_SEGMENT_MAX);
 	j->size = size / JOURNAL_BLOCK * JOURNAL_BLOCK;
 	if (posix_memalign(&zeros, JOURNAL_BLOCK, GROW_STEP) != 0)
@@ -74,7 +76,8 @@ static void note_name(void *arg, const char *name) {
 }
 
 static int by_number(const void *a, const void *b) {
-	const struct journal_seg *x = *(struct journal_seg *const *)a, *y = *(struct journal_seg *const *)b;
+	const struct journal_seg *x = *(struct journal_seg *const *)a,
+				 *y = *(struct journal_seg *const *)b;
 
 	if (x->is_used != y->is_used)
 		return x->is_used ? -1 : 1;
@@ -99,8 +102,9 @@ static int open_seg(struct journal *j, struct journal_seg *s) {
 
 	if (got < 0)
 		return (int)got;
-	int rc = (size_t)got < JOURNAL_BLOCK ? 0 :
-					      seg_head_parse(&s->head, str_mem(j->zeros, JOURNAL_BLOCK));
+	int rc = (size_t)got < JOURNAL_BLOCK
+	                 ? 0
+	                 : seg_head_parse(&s->head, str_mem(j->zeros, JOURNAL_BLOCK));
 
 	memset(j->zeros, 0, JOURNAL_BLOCK);
 	if (rc < 0 || (rc > 0 && s->head.size > s->size))
@@ -244,8 +248,8 @@ static struct journal_seg *growing(const struct journal *j) {
  * one in use, which says where numbers go on. */
 static void trim(struct journal *j) {
 	for (struct journal_seg *s = lowest_used(j); s != NULL; s = lowest_used(j)) {
-		if (s->state != SEG_FREE || may_reuse(j, s) || s->head.number + 1 == j->next_number ||
-		    !remove_seg(j, s))
+		if (s->state != SEG_FREE || may_reuse(j, s) ||
+		    s->head.number + 1 == j->next_number || !remove_seg(j, s))
 			break;
 	}
 }
@@ -353,10 +357,10 @@ int journal_advance(struct journal *j, uint64_t first_leaf, uint64_t wall, bool 
 		return H_ENOSPACE;
 	struct journal_seg *s = next_free(j);
 	struct seg_head h = { .size = s->size,
-			      .number = j->next_number,
-			      .wall_ns = wall,
-			      .first_batch = j->next_batch,
-			      .first_leaf = first_leaf };
+		              .number = j->next_number,
+		              .wall_ns = wall,
+		              .first_batch = j->next_batch,
+		              .first_leaf = first_leaf };
 
 	memcpy(h.node, j->node, sizeof(h.node));
 	random_bytes(h.salt, sizeof(h.salt));
@@ -384,12 +388,13 @@ bool journal_fits(const struct journal *j, size_t payload) {
 	return j->active != NULL && j->at + batch_size(payload) <= j->active->head.size;
 }
 
-int journal_write(struct journal *j, uint8_t *block, uint32_t payload, uint32_t frames, uint64_t mono) {
+int journal_write(struct journal *j, uint8_t *block, uint32_t payload, uint32_t frames,
+                  uint64_t mono) {
 	struct batch_head h = { .payload_len = payload,
-				.frames = frames,
-				.number = j->next_batch,
-				.durable_upto = j->next_batch - 1,
-				.mono_ns = mono };
+		                .frames = frames,
+		                .number = j->next_batch,
+		                .durable_upto = j->next_batch - 1,
+		                .mono_ns = mono };
 
 	assert(journal_fits(j, payload));
 	memcpy(h.salt, j->active->head.salt, sizeof(h.salt));

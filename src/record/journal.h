@@ -16,7 +16,7 @@ enum seg_state {
 	SEG_GROWING, /* being filled with zeros */
 	SEG_FREE,    /* zeros, or an old use whose frames are all in parts */
 	SEG_ACTIVE,
-	SEG_FULL,    /* holds frames that may be nowhere else */
+	SEG_FULL, /* holds frames that may be nowhere else */
 };
 
 struct journal_seg {
@@ -26,8 +26,8 @@ struct journal_seg {
 	bool is_used;     /* block 0 holds head */
 	bool is_unfit;    /* block 0 is neither a head nor zeros */
 	bool is_poisoned; /* a write failed: never written again */
-	bool is_doomed;   /* its block 0 may or may not have been written: must go before another is used */
-	bool is_pinned;   /* a sync of what it held failed: kept for the next recovery */
+	bool is_doomed; /* its block 0 may or may not have been written: must go before another is used */
+	bool is_pinned; /* a sync of what it held failed: kept for the next recovery */
 	uint64_t size, zeroed;
 	struct seg_head head;
 };
@@ -42,9 +42,9 @@ struct journal {
 	struct journal_seg *active; /* NULL: none, or it was poisoned */
 	uint64_t at;                /* where the next batch goes */
 	uint64_t next_batch, next_number;
-	uint8_t *zeros; /* aligned: block 0 and growing */
+	uint8_t *zeros;     /* aligned: block 0 and growing */
 	bool names_changed; /* a file was removed, and that is not yet durable */
-	bool no_growth; /* the last attempt to grow failed: H_ENOSPACE */
+	bool no_growth;     /* the last attempt to grow failed: H_ENOSPACE */
 };
 
 void journal_init(struct journal *j, struct vfs *vfs, uint64_t size, uint32_t count);
@@ -65,12 +65,14 @@ size_t journal_batch_max(const struct journal *j);
 bool journal_fits(const struct journal *j, size_t payload);
 /* Puts the next segment to use. With is_last_resort the reserved last free one may be taken.
  * H_ENOSPACE: none is free and none can be made; H_EIO and others: a write failed. */
-int journal_advance(struct journal *j, uint64_t first_leaf, uint64_t wall, bool is_last_resort) must_use;
+int journal_advance(struct journal *j, uint64_t first_leaf, uint64_t wall, bool is_last_resort)
+	must_use;
 /* Is there a free segment besides the reserve? Grows to get one. */
 bool journal_has_spare(struct journal *j);
 /* Writes the batch whose payload lies at block + JOURNAL_BATCH_HEAD; block is aligned and has room up
  * to batch_size(). 0: durable. An error poisons the segment, and there is no active one any more. */
-int journal_write(struct journal *j, uint8_t *block, uint32_t payload, uint32_t frames, uint64_t mono) must_use;
+int journal_write(struct journal *j, uint8_t *block, uint32_t payload, uint32_t frames,
+                  uint64_t mono) must_use;
 /* True when full segments wait for a flush. *ret: the highest number among them. */
 bool journal_wants_flush(const struct journal *j, uint64_t *ret);
 /* All frames of segments up to that number are in parts, durably: they may be used again. */

@@ -27,7 +27,7 @@ void part_path(char out[VFS_PATH_MAX], const uint8_t sid[SID_SIZE], uint32_t par
 	uuid_text(text, sid);
 	(void)gmtime_r(&t, &tm);
 	(void)snprintf(out, VFS_PATH_MAX, "sessions/%04d/%02d/%02d/%s.%04u.rec", tm.tm_year + 1900,
-		       tm.tm_mon + 1, tm.tm_mday, text, (unsigned)part);
+	               tm.tm_mon + 1, tm.tm_mday, text, (unsigned)part);
 }
 
 /* n bytes behind out belong to the current part at its end. */
@@ -37,8 +37,9 @@ static void add_span(struct recorder *r, struct rec_session *s, size_t n) {
 	if (last != NULL && last->part == s->part) {
 		last->len += n;
 	} else if (s->span_count < REC_SPANS) {
-		s->span[s->span_count++] =
-			(struct part_span){ .part = s->part, .len = n, .at = s->part_len };
+		s->span[s->span_count++] = (struct part_span){ .part = s->part,
+			                                       .len = n,
+			                                       .at = s->part_len };
 	} else {
 		r->parts_broken = true; /* recovery copies them from the journal */
 	}
@@ -57,14 +58,14 @@ static void append(struct recorder *r, struct rec_session *s, struct str bytes) 
 }
 
 static void put_end_frame(struct recorder *r, const uint8_t sid[SID_SIZE], const struct part_end *e,
-			  uint8_t kind, struct str raw, struct buf *out) {
+                          uint8_t kind, struct str raw, struct buf *out) {
 	struct frame_head h = { .kind = kind,
-				.ring = FRAME_RING_NONE,
-				.frame_no = e->tree->size,
-				.first_seq = e->next_seq,
-				.wall_ns = e->wall,
-				.mono_ns = e->mono,
-				.part = e->part };
+		                .ring = FRAME_RING_NONE,
+		                .frame_no = e->tree->size,
+		                .first_seq = e->next_seq,
+		                .wall_ns = e->wall,
+		                .mono_ns = e->mono,
+		                .part = e->part };
 	size_t cap = FRAME_HEAD_SIZE + raw.n + FRAME_TAG_SIZE;
 	uint8_t *p = buf_reserve(out, cap);
 
@@ -80,11 +81,11 @@ static void put_end_frame(struct recorder *r, const uint8_t sid[SID_SIZE], const
 }
 
 void part_put_end(struct recorder *r, const uint8_t sid[SID_SIZE], const struct part_end *e,
-		  struct buf *out) {
+                  struct buf *out) {
 	struct frame_trailer t = { .index_offset = e->bytes,
-				   .first_frame = e->first_frame,
-				   .frames = e->tree->size - e->first_frame,
-				   .bytes_before = e->bytes + FRAME_HEAD_SIZE + e->index.n };
+		                   .first_frame = e->first_frame,
+		                   .frames = e->tree->size - e->first_frame,
+		                   .bytes_before = e->bytes + FRAME_HEAD_SIZE + e->index.n };
 	struct buf raw;
 
 	put_end_frame(r, sid, e, FRAME_INDEX, e->index, out);
@@ -97,10 +98,10 @@ void part_put_end(struct recorder *r, const uint8_t sid[SID_SIZE], const struct 
 
 static void put_seal_leaf(struct recorder *r, struct rec_session *s) {
 	struct tlog_leaf l = { .type = TLOG_SEAL,
-			       .wall = rec_wall(r),
-			       .part = s->part,
-			       .first = s->part_first,
-			       .frames = s->tree.size - s->part_first };
+		               .wall = rec_wall(r),
+		               .part = s->part,
+		               .first = s->part_first,
+		               .frames = s->tree.size - s->part_first };
 
 	memcpy(l.sid, s->sid, SID_SIZE);
 	tree_root(&s->tree, l.hash);
@@ -109,13 +110,13 @@ static void put_seal_leaf(struct recorder *r, struct rec_session *s) {
 
 void part_seal(struct recorder *r, struct rec_session *s) {
 	struct part_end e = { .part = s->part,
-			      .first_frame = s->part_first,
-			      .next_seq = s->durable_seq + 1,
-			      .bytes = s->part_len,
-			      .wall = rec_wall(r),
-			      .mono = r->now,
-			      .tree = &s->tree,
-			      .index = buf_peek(&s->index) };
+		              .first_frame = s->part_first,
+		              .next_seq = s->durable_seq + 1,
+		              .bytes = s->part_len,
+		              .wall = rec_wall(r),
+		              .mono = r->now,
+		              .tree = &s->tree,
+		              .index = buf_peek(&s->index) };
 	struct buf end;
 
 	buf_init(&end, FRAME_MAX * 2);
@@ -138,14 +139,15 @@ void part_begin(struct recorder *r, struct rec_session *s, uint32_t part) {
 	s->part_has_frames = false;
 }
 
-void part_add(struct recorder *r, struct rec_session *s, const struct batch_item *it, struct str frame) {
+void part_add(struct recorder *r, struct rec_session *s, const struct batch_item *it,
+              struct str frame) {
 	if (it->part != s->part) {
 		part_seal(r, s);
 		part_begin(r, s, it->part);
 	}
 	frame_put_index_row(&s->index, &(struct frame_index_row){ .offset = s->part_len,
-								  .first_seq = it->first_seq,
-								  .wall_ns = it->wall });
+	                                                          .first_seq = it->first_seq,
+	                                                          .wall_ns = it->wall });
 	append(r, s, frame);
 	s->part_has_frames = true;
 	if (s->out.len > REC_OUT_FLUSH && part_flush(r, s) < 0 && s->out.len > 16 * REC_OUT_FLUSH)
@@ -155,7 +157,7 @@ void part_add(struct recorder *r, struct rec_session *s, const struct batch_item
 /* --- files --- */
 
 static int write_span(struct recorder *r, struct rec_session *s, const struct part_span *span,
-		      struct str bytes) {
+                      struct str bytes) {
 	char path[VFS_PATH_MAX];
 
 	part_path(path, s->sid, span->part);
@@ -191,7 +193,7 @@ int part_flush(struct recorder *r, struct rec_session *s) {
 int parts_flush_all(struct recorder *r) {
 	int rc = 0;
 
-	list_each_safe(it, tmp, &r->outs) {
+	list_each_safe (it, tmp, &r->outs) {
 		rc = part_flush(r, container_of(it, struct rec_session, out_link));
 		if (rc < 0)
 			break;
@@ -202,7 +204,7 @@ int parts_flush_all(struct recorder *r) {
 }
 
 void parts_age(struct recorder *r) {
-	list_each_safe(it, tmp, &r->all) {
+	list_each_safe (it, tmp, &r->all) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
 		if (s->state != SS_OPEN || s->inflight != 0 || !s->part_has_frames ||

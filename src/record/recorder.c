@@ -19,8 +19,9 @@
 /* --- life --- */
 
 static void init_lists(struct recorder *r) {
-	struct list *lists[] = { &r->all, &r->urgent, &r->soon, &r->later, &r->grew,     &r->step,
-				 &r->ready, &r->outs, &r->ops,  &r->free_jobs, &r->store.ops };
+	struct list *lists[] = { &r->all,  &r->urgent,    &r->soon,     &r->later,
+		                 &r->grew, &r->step,      &r->ready,    &r->outs,
+		                 &r->ops,  &r->free_jobs, &r->store.ops };
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);
@@ -40,7 +41,7 @@ struct recorder *recorder_new(const struct recorder_options *o) {
 	r->o.helpers = MIN(o->helpers, (unsigned)REC_HELPERS_MAX);
 	init_lists(r);
 	journal_init(&r->j, o->vfs, o->segment_size != 0 ? o->segment_size : (uint64_t)64 << 20,
-		     MAX(o->segment_count, 3u));
+	             MAX(o->segment_count, 3u));
 	r->batch_max = MIN(REC_BATCH_MAX, journal_batch_max(&r->j) - JOURNAL_BATCH_HEAD);
 	if (posix_memalign(&batch, JOURNAL_BLOCK, REC_BATCH_MAX + 2 * JOURNAL_BLOCK) != 0)
 		abort();
@@ -185,7 +186,8 @@ bool rec_drain_ring(struct recorder *r, struct rec_ring *g) {
 		ring_release(&g->ring);
 	if (rc < 0) {
 		g->is_bad = true;
-		rec_alarm(r, "record.ring.altered", "a ring holds what a worker cannot have written", rc);
+		rec_alarm(r, "record.ring.altered",
+		          "a ring holds what a worker cannot have written", rc);
 	}
 	g->is_drained = rc <= 0;
 	return g->is_drained;
@@ -336,7 +338,7 @@ static void drain_step(struct recorder *r) {
 	bool is_late = r->now >= r->drain_until;
 	bool has_open = false;
 
-	list_each_safe(it, tmp, &r->all) {
+	list_each_safe (it, tmp, &r->all) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
 		if (is_late && !s->is_acts && s->state == SS_OPEN)
@@ -354,16 +356,16 @@ static void drain_step(struct recorder *r) {
 
 		hex_encode(boot, r->o.boot, 16);
 		leaf_put(r, &(struct tlog_leaf){ .type = TLOG_STOP,
-						 .wall = rec_wall(r),
-						 .boot = str_of(boot),
-						 .batch = r->j.next_batch - 1 });
+		                                 .wall = rec_wall(r),
+		                                 .boot = str_of(boot),
+		                                 .batch = r->j.next_batch - 1 });
 		r->stop_leaf_queued = true;
 	}
 	bool is_signed = r->signed_size == r->leaf_durable || !r->keeper_is_up;
 
 	r->is_drained = (r->stop_leaf_queued && r->leaves.len == 0 && is_signed &&
-			 !r->store.is_running && list_empty(&r->ops)) ||
-			r->now >= r->drain_give_up;
+	                 !r->store.is_running && list_empty(&r->ops)) ||
+	                r->now >= r->drain_give_up;
 }
 
 /* The acts session whose very first frame could not be written. */
@@ -405,7 +407,8 @@ static uint64_t next_due(struct recorder *r, bool is_empty) {
 		return 0;
 	for (size_t i = 0; i < ARRAY_LEN(queues); i++) {
 		if (!list_empty(queues[i]))
-			due = MIN(due, container_of(queues[i]->next, struct rec_session, queue)->b_due);
+			due = MIN(due,
+			          container_of(queues[i]->next, struct rec_session, queue)->b_due);
 	}
 	if (r->phase != RP_SERVING)
 		due = MIN(due, r->retry_due);
@@ -415,7 +418,7 @@ static uint64_t next_due(struct recorder *r, bool is_empty) {
 /* What the recorder before this one left in the rings is recorded; its sessions end now. */
 static void close_recovered(struct recorder *r) {
 	r->has_recovered = false;
-	list_each_safe(it, tmp, &r->all) {
+	list_each_safe (it, tmp, &r->all) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
 		if (s->is_recovered && s->state == SS_OPEN)
@@ -471,7 +474,8 @@ void rec_set_store_state(struct recorder *r, enum store_state state, const char 
 	if (!r->o.no_log && state == STORE_OK)
 		log_info("record.store.ok");
 	else if (!r->o.no_log)
-		log_alarm("record.store.state", kv_uint("state", (uint64_t)state), kv_z("why", why));
+		log_alarm("record.store.state", kv_uint("state", (uint64_t)state),
+		          kv_z("why", why));
 	buf_clear(&r->scratch);
 	w_u8(&r->scratch, (uint8_t)state);
 	w_vstr(&r->scratch, str_of(why));

@@ -33,10 +33,10 @@ struct recorder_options {
 	struct recorder_hooks hooks;
 	uint64_t segment_size; /* 0: 64 MiB */
 	uint32_t segment_count;
-	unsigned helpers;      /* threads for bulk and syncs; 0: inside the turn */
-	uint64_t room_refuse;  /* free bytes under which new sessions are refused */
-	uint64_t room_failed;  /* under which recording ends */
-	uint64_t store_max;    /* bytes that this process may add to parts; 0: no limit */
+	unsigned helpers;     /* threads for bulk and syncs; 0: inside the turn */
+	uint64_t room_refuse; /* free bytes under which new sessions are refused */
+	uint64_t room_failed; /* under which recording ends */
+	uint64_t store_max;   /* bytes that this process may add to parts; 0: no limit */
 	uint8_t boot[16];
 	bool is_restart; /* the boot is not new: this recorder replaces one that died */
 	bool no_log;     /* tests: say nothing on stderr */

@@ -15,15 +15,16 @@
 
 #include <time.h>
 
-static void fill_head(struct recorder *r, struct rec_session *s, struct frame_head *h, uint8_t kind) {
+static void fill_head(struct recorder *r, struct rec_session *s, struct frame_head *h,
+                      uint8_t kind) {
 	*h = (struct frame_head){ .kind = kind,
-				  .ring = s->ring_id,
-				  .frame_no = s->cut_frames,
-				  .first_seq = s->cut_seq,
-				  .wall_ns = rec_wall(r),
-				  .mono_ns = r->now,
-				  .slot = s->slot,
-				  .generation = s->generation };
+		                  .ring = s->ring_id,
+		                  .frame_no = s->cut_frames,
+		                  .first_seq = s->cut_seq,
+		                  .wall_ns = rec_wall(r),
+		                  .mono_ns = r->now,
+		                  .slot = s->slot,
+		                  .generation = s->generation };
 	memcpy(h->sid, s->sid, SID_SIZE);
 	if (s->is_recovered)
 		h->flags |= FRAME_RECOVERED;
@@ -57,17 +58,17 @@ static uint8_t *batch_end(struct recorder *r) {
 }
 
 static struct batch_item *add_item(struct recorder *r, struct rec_session *s,
-				   const struct frame_head *h, size_t len) {
+                                   const struct frame_head *h, size_t len) {
 	struct batch_item *it = &r->items[r->item_count++];
 
 	*it = (struct batch_item){ .s = s,
-				   .at = (uint32_t)r->batch_len,
-				   .len = (uint32_t)len,
-				   .kind = h->kind,
-				   .part = h->part,
-				   .first_seq = h->first_seq,
-				   .wall = h->wall_ns,
-				   .mono = h->mono_ns };
+		                   .at = (uint32_t)r->batch_len,
+		                   .len = (uint32_t)len,
+		                   .kind = h->kind,
+		                   .part = h->part,
+		                   .first_seq = h->first_seq,
+		                   .wall = h->wall_ns,
+		                   .mono = h->mono_ns };
 	r->batch_len += len;
 	return it;
 }
@@ -143,9 +144,9 @@ void batch_take_bulk(struct recorder *r) {
 
 	while (!list_empty(&r->ready)) {
 		struct rec_session *s = container_of(r->ready.next, struct rec_session, ready);
-		struct rec_job *j = list_empty(&s->jobs) ?
-					    NULL :
-					    container_of(s->jobs.next, struct rec_job, link);
+		struct rec_job *j = list_empty(&s->jobs)
+		                            ? NULL
+		                            : container_of(s->jobs.next, struct rec_job, link);
 
 		if (r->phase != RP_SERVING)
 			rec_session_lose(r, s, r->phase == RP_NOSPACE ? H_ENOSPACE : H_ERECORDER);
@@ -179,7 +180,8 @@ static void wait_jobs(struct recorder *r, const struct rec_session *s, bool for_
 /* --- cutting --- */
 
 static void cut_inline(struct recorder *r, struct rec_session *s) {
-	make_room(r, FRAME_HEAD_SIZE + frame_builder_size(&s->b) + FRAME_SALT_SIZE + FRAME_TAG_SIZE);
+	make_room(r,
+	          FRAME_HEAD_SIZE + frame_builder_size(&s->b) + FRAME_SALT_SIZE + FRAME_TAG_SIZE);
 	if (s->b.n_events == 0) /* lost in that commit */
 		return;
 	struct frame_head h;
@@ -248,7 +250,7 @@ void batch_cut(struct recorder *r, struct rec_session *s) {
 }
 
 void batch_json(struct recorder *r, struct rec_session *s, uint8_t kind, struct str json,
-		const struct batch_item *ack) {
+                const struct batch_item *ack) {
 	struct frame_head h;
 
 	buf_clear(&r->scratch);
@@ -257,7 +259,7 @@ void batch_json(struct recorder *r, struct rec_session *s, uint8_t kind, struct 
 	make_room(r, FRAME_HEAD_SIZE + r->scratch.len + FRAME_TAG_SIZE);
 	fill_head(r, s, &h, kind);
 	int n = frame_encode(r->main_codec, &h, buf_peek(&r->scratch), batch_end(r),
-			     r->batch_max - r->batch_len);
+	                     r->batch_max - r->batch_len);
 
 	assert(n > 0);
 	struct batch_item *it = add_item(r, s, &h, (size_t)n);
@@ -304,7 +306,7 @@ void batch_leaves(struct recorder *r) {
 	w_bytes(&r->scratch, str_mem(salt, sizeof(salt)));
 	w_bytes(&r->scratch, str_head(buf_peek(&r->leaves), n));
 	int size = frame_encode(r->main_codec, &h, buf_peek(&r->scratch), batch_end(r),
-				r->batch_max - r->batch_len);
+	                        r->batch_max - r->batch_len);
 
 	assert(size > 0 && !r->scratch.bad);
 	(void)add_item(r, NULL, &h, (size_t)size);

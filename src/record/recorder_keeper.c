@@ -49,7 +49,8 @@ static int open_parse(struct open_question *q, struct str body) {
  * one: what that still said is taken first, and if it never said END (its grant was lost with a
  * keeper, say) it ends now. */
 static int claim_slot(struct recorder *r, struct rec_ring *g, const struct open_question *q) {
-	if (g == NULL || g->is_dead || g->is_bad || q->slot >= g->ring.slot_count || q->generation == 0)
+	if (g == NULL || g->is_dead || g->is_bad || q->slot >= g->ring.slot_count ||
+	    q->generation == 0)
 		return H_ENOTFOUND;
 	struct rec_session *old = g->slot[q->slot];
 
@@ -99,7 +100,7 @@ static int try_open(struct recorder *r, const struct open_question *q, uint64_t 
 	s->quota = q->quota;
 	rec_session_bind(r, s, g, q->slot, q->generation);
 	batch_json(r, s, FRAME_OPEN, q->json,
-		   &(struct batch_item){ .ack_type = IPC_OPENED, .ack_id = id });
+	           &(struct batch_item){ .ack_type = IPC_OPENED, .ack_id = id });
 	return 0;
 }
 
@@ -179,7 +180,7 @@ static void on_act(struct recorder *r, const struct ipc_msg *m) {
 		rec_tell(r, IPC_ACT_DONE, m->id, r->is_draining ? H_EDRAIN : H_ERECORDER);
 	else
 		batch_json(r, r->acts, FRAME_ACT, json,
-			   &(struct batch_item){ .ack_type = IPC_ACT_DONE, .ack_id = m->id });
+		           &(struct batch_item){ .ack_type = IPC_ACT_DONE, .ack_id = m->id });
 }
 
 /* --- the log's key --- */
@@ -222,7 +223,8 @@ static void on_last_signed(struct recorder *r, const struct ipc_msg *m) {
 	r->signed_size = size;
 	memcpy(r->signed_root, root.p, SHA256_SIZE);
 	memcpy(r->node, node.p, TLOG_NODE_SIZE);
-	if (!str_copy(r->origin, sizeof(r->origin), origin) || !str_copy(r->vkey, sizeof(r->vkey), vkey))
+	if (!str_copy(r->origin, sizeof(r->origin), origin) ||
+	    !str_copy(r->vkey, sizeof(r->vkey), vkey))
 		return;
 	r->keeper_is_up = true;
 	r->now = r->o.hooks.mono(r->o.hooks.arg);
@@ -276,7 +278,7 @@ void recorder_keeper_up(struct recorder *r) {
 	struct list *at = r->all.next;
 
 	r->keeper_is_up = false; /* nothing to sign until it has answered */
-	recorder_start(r); /* what did it sign last? */
+	recorder_start(r);       /* what did it sign last? */
 	if (r->phase == RP_STARTING)
 		return;
 	do

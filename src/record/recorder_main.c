@@ -136,9 +136,9 @@ static void hook_wake(void *arg) {
 /* Owns the three descriptors. */
 static void add_ring(struct process *p, const struct start_thread *t) {
 	struct ring ring;
-	int rc = t->ring_fd >= 0 && t->commit_fd >= 0 && p->event_count < ARRAY_LEN(p->events) ?
-			 ring_map_recorder(&ring, t->ring_fd, t->commit_fd) :
-			 H_EPROTO;
+	int rc = t->ring_fd >= 0 && t->commit_fd >= 0 && p->event_count < ARRAY_LEN(p->events)
+	                 ? ring_map_recorder(&ring, t->ring_fd, t->commit_fd)
+	                 : H_EPROTO;
 
 	if (rc == 0) {
 		rc = recorder_add_ring(p->r, t->ring, &ring);
@@ -148,8 +148,8 @@ static void add_ring(struct process *p, const struct start_thread *t) {
 	(void)close(t->ring_fd);
 	(void)close(t->commit_fd);
 	if (rc == 0)
-		p->events[p->event_count++] =
-			(struct ring_event_fd){ .ring = t->ring, .fd = t->worker_event };
+		p->events[p->event_count++] = (struct ring_event_fd){ .ring = t->ring,
+			                                              .fd = t->worker_event };
 	else if (t->worker_event >= 0)
 		(void)close(t->worker_event);
 	if (rc < 0 && rc != H_EEXIST)
@@ -184,7 +184,7 @@ static void on_supervisor_message(struct process *p, struct ipc_msg *m) {
 			recorder_drain(p->r, MIN(until, mono_ns() + 2 * NS_PER_S));
 		}
 	} else if (m->type == IPC_SUP_PEER && m->body.n == 2 &&
-		   (uint8_t)m->body.p[0] == ROLE_KEEPER && m->body.p[1] == 1) {
+	           (uint8_t)m->body.p[0] == ROLE_KEEPER && m->body.p[1] == 1) {
 		recorder_keeper_up(p->r);
 	}
 }
@@ -265,12 +265,13 @@ static int open_store(const struct start *s, struct vfs **ret) {
 	auto_free char *mark = xasprintf("%s/in-memory.tmp", root);
 	const char *note = NULL;
 	const struct vfs_real_options o = { .root = root,
-					    .is_tmpfs_allowed = access(mark, F_OK) == 0 };
+		                            .is_tmpfs_allowed = access(mark, F_OK) == 0 };
 	int rc = vfs_real_new(ret, &o, &note);
 
 	if (rc == H_EPERM)
 		log_error("record.store.refused", kv_err(rc),
-			  kv_z("hint", "the store must be writable, and not on a file system in memory"));
+		          kv_z("hint",
+		               "the store must be writable, and not on a file system in memory"));
 	else if (rc < 0)
 		log_error("record.store.refused", kv_err(rc));
 	else if (note != NULL)
@@ -343,20 +344,20 @@ int recorder_main(struct start *s) {
 		return 1;
 	uint64_t size = s->segment_size != 0 ? s->segment_size : (uint64_t)64 << 20;
 	struct recorder_options o = { .vfs = vfs,
-				      .hooks = { .mono = hook_mono,
-						 .wall = hook_wall,
-						 .to_keeper = hook_to_keeper,
-						 .wake_worker = hook_wake_worker,
-						 .ring_drained = hook_ring_drained,
-						 .wake = hook_wake,
-						 .arg = p },
-				      .segment_size = size,
-				      .segment_count = s->segment_count != 0 ? s->segment_count : 4,
-				      .helpers = HELPERS,
-				      .room_refuse = 2 * size,
-				      .room_failed = size / 2,
-				      .is_restart = s->peers_restarted,
-				      .version = "0.1.0" };
+		                      .hooks = { .mono = hook_mono,
+		                                 .wall = hook_wall,
+		                                 .to_keeper = hook_to_keeper,
+		                                 .wake_worker = hook_wake_worker,
+		                                 .ring_drained = hook_ring_drained,
+		                                 .wake = hook_wake,
+		                                 .arg = p },
+		                      .segment_size = size,
+		                      .segment_count = s->segment_count != 0 ? s->segment_count : 4,
+		                      .helpers = HELPERS,
+		                      .room_refuse = 2 * size,
+		                      .room_failed = size / 2,
+		                      .is_restart = s->peers_restarted,
+		                      .version = "0.1.0" };
 
 	memcpy(o.boot, s->node_boot, sizeof(o.boot));
 	p->loop = loop_new();

@@ -48,11 +48,11 @@ enum {
 #define REC_OUT_BUDGET ((size_t)64 << 20)
 
 enum rec_phase {
-	RP_STARTING,  /* waits for the keeper's last signature */
+	RP_STARTING, /* waits for the keeper's last signature */
 	RP_SERVING,
-	RP_NOSPACE,   /* only what ends sessions is written, in the reserve */
-	RP_BROKEN,    /* the journal cannot be written: tried again each second */
-	RP_ALTERED    /* what the keeper signed is not there: never serves */
+	RP_NOSPACE, /* only what ends sessions is written, in the reserve */
+	RP_BROKEN,  /* the journal cannot be written: tried again each second */
+	RP_ALTERED  /* what the keeper signed is not there: never serves */
 };
 
 enum session_state {
@@ -169,8 +169,8 @@ struct store_job {
 	bool is_running, with_sync;
 	uint64_t flush_upto; /* segments that the sync frees */
 	uint64_t log_size;   /* leaves in tiles when it is done */
-	int rc, sync_rc; /* the helper's while it runs */
-	int last_rc;     /* of the round before, for the main thread */
+	int rc, sync_rc;     /* the helper's while it runs */
+	int last_rc;         /* of the round before, for the main thread */
 };
 
 struct recorder {
@@ -180,7 +180,8 @@ struct recorder {
 	enum store_state store_state;
 	struct journal j;
 	struct pool *pool;
-	struct frame_codec *codec[REC_HELPERS_MAX + 1]; /* [0]: main thread when there are no helpers */
+	struct frame_codec
+		*codec[REC_HELPERS_MAX + 1]; /* [0]: main thread when there are no helpers */
 	struct frame_codec *main_codec;
 	struct rec_ring *rings[REC_RINGS_MAX];
 	unsigned ring_count;
@@ -202,11 +203,11 @@ struct recorder {
 	size_t random_left;
 	/* node log */
 	struct tlog_writer *log;
-	struct buf leaves;      /* entries not yet durable */
-	uint32_t leaves_cut;    /* bytes of them in the batch */
-	uint64_t leaf_next;     /* index of the next leaf to be queued */
-	uint64_t leaf_durable;  /* = tlog_size() */
-	struct list ops;        /* store ops that wait */
+	struct buf leaves;     /* entries not yet durable */
+	uint32_t leaves_cut;   /* bytes of them in the batch */
+	uint64_t leaf_next;    /* index of the next leaf to be queued */
+	uint64_t leaf_durable; /* = tlog_size() */
+	struct list ops;       /* store ops that wait */
 	struct store_job store;
 	uint64_t beat_due, retry_due, head_beat;
 	uint8_t node[TLOG_NODE_SIZE];
@@ -219,7 +220,7 @@ struct recorder {
 	uint64_t drain_until, drain_give_up;
 	uint64_t last_alarm;
 	bool has_recovered; /* sessions of rings that live on: they end after the first drain */
-	bool parts_broken; /* some part misses frames: no segment may be used again */
+	bool parts_broken;  /* some part misses frames: no segment may be used again */
 	struct recorder_stats stats;
 };
 
@@ -242,7 +243,7 @@ bool rec_drain_ring(struct recorder *r, struct rec_ring *g);
 void batch_cut(struct recorder *r, struct rec_session *s);
 /* A frame with JSON for a session without jobs and builder; ack (or NULL) says whom to answer. */
 void batch_json(struct recorder *r, struct rec_session *s, uint8_t kind, struct str json,
-		const struct batch_item *ack);
+                const struct batch_item *ack);
 void batch_job_init(struct recorder *r, struct rec_job *j);
 void batch_take_bulk(struct recorder *r);
 void batch_leaves(struct recorder *r);
@@ -253,11 +254,11 @@ void batch_collect(struct recorder *r);
 /* recorder_session.c */
 struct rec_session *rec_session_new(struct recorder *r, const uint8_t sid[SID_SIZE]);
 void rec_session_free(struct recorder *r, struct rec_session *s);
-void rec_session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring, uint32_t slot,
-		  uint32_t generation);
+void rec_session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring,
+                      uint32_t slot, uint32_t generation);
 /* One event from its ring. */
 void rec_session_event(struct recorder *r, struct rec_session *s, const struct ring_event *e,
-		   const uint8_t *payload);
+                       const uint8_t *payload);
 /* Forgets what is not durable; its slot says why; gap and close follow when they can be written. */
 void rec_session_lose(struct recorder *r, struct rec_session *s, int code);
 /* Closes when everything before is durable. */
@@ -278,7 +279,8 @@ void keeper_ack(struct recorder *r, const struct batch_item *it, int code);
 /* parts.c */
 void part_path(char out[VFS_PATH_MAX], const uint8_t sid[SID_SIZE], uint32_t part);
 /* A durable frame joins the part's buffer; seals the part before when it begins a new one. */
-void part_add(struct recorder *r, struct rec_session *s, const struct batch_item *it, struct str frame);
+void part_add(struct recorder *r, struct rec_session *s, const struct batch_item *it,
+              struct str frame);
 /* Index and trailer, seal leaf. */
 void part_seal(struct recorder *r, struct rec_session *s);
 /* Index and trailer frames of a part into out. */
@@ -288,7 +290,8 @@ struct part_end {
 	const struct tree *tree;
 	struct str index;
 };
-void part_put_end(struct recorder *r, const uint8_t sid[SID_SIZE], const struct part_end *e, struct buf *out);
+void part_put_end(struct recorder *r, const uint8_t sid[SID_SIZE], const struct part_end *e,
+                  struct buf *out);
 int part_flush(struct recorder *r, struct rec_session *s);
 int parts_flush_all(struct recorder *r);
 /* Begins new parts where the old one is 15 minutes old. */

@@ -20,7 +20,8 @@
 struct rec_session *rec_session_new(struct recorder *r, const uint8_t sid[SID_SIZE]) {
 	struct rec_session *s = xcalloc(1, sizeof(*s));
 	void *old = NULL;
-	struct list *lists[] = { &s->all, &s->queue, &s->grew, &s->step, &s->ready, &s->out_link, &s->jobs };
+	struct list *lists[] = { &s->all,   &s->queue,    &s->grew, &s->step,
+		                 &s->ready, &s->out_link, &s->jobs };
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);
@@ -74,8 +75,8 @@ void rec_session_free(struct recorder *r, struct rec_session *s) {
 	free(s);
 }
 
-void rec_session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring, uint32_t slot,
-		  uint32_t generation) {
+void rec_session_bind(struct recorder *r, struct rec_session *s, struct rec_ring *ring,
+                      uint32_t slot, uint32_t generation) {
 	(void)r;
 	s->ring = ring;
 	s->ring_id = ring->id;
@@ -90,14 +91,15 @@ void rec_session_bind(struct recorder *r, struct rec_session *s, struct rec_ring
 
 /* END carries the final offsets; anything that does not parse ends the session all the same. */
 static void take_end(struct recorder *r, struct rec_session *s, const struct ring_event *e,
-		     struct str payload) {
+                     struct str payload) {
 	struct rec_event ev;
 	char reason[TLOG_TOKEN_MAX + 1] = "end";
 
 	s->saw_end = true;
 	if (rec_event_parse(&ev, e->type, e->flags, payload) == 0) {
 		memcpy(s->streams, ev.streams, sizeof(s->streams));
-		if (ev.bytes.n != 0 && !str_copy(reason, sizeof(reason), str_head(ev.bytes, TLOG_TOKEN_MAX)))
+		if (ev.bytes.n != 0 &&
+		    !str_copy(reason, sizeof(reason), str_head(ev.bytes, TLOG_TOKEN_MAX)))
 			(void)snprintf(reason, sizeof(reason), "end");
 		rec_session_close(r, s, reason, ev.code);
 	} else {
@@ -151,7 +153,7 @@ static void queue_up(struct recorder *r, struct rec_session *s, const struct rin
 }
 
 void rec_session_event(struct recorder *r, struct rec_session *s, const struct ring_event *e,
-		   const uint8_t *payload) {
+                       const uint8_t *payload) {
 	struct str bytes = str_mem(payload, e->len);
 
 	if (s->state != SS_OPEN || s->saw_end) {
@@ -262,7 +264,8 @@ void rec_session_lose(struct recorder *r, struct rec_session *s, int code) {
 
 /* --- the end --- */
 
-void rec_session_close(struct recorder *r, struct rec_session *s, const char *reason, int64_t code) {
+void rec_session_close(struct recorder *r, struct rec_session *s, const char *reason,
+                       int64_t code) {
 	if (s->state >= SS_LOST)
 		return;
 	s->state = SS_CLOSING;
@@ -344,7 +347,7 @@ void rec_session_step(struct recorder *r, struct rec_session *s) {
 /* --- durable --- */
 
 static void put_leaf(struct recorder *r, struct rec_session *s, enum tlog_type type,
-		     const struct batch_item *it) {
+                     const struct batch_item *it) {
 	struct tlog_leaf l = { .type = type, .wall = it->wall, .frames = s->tree.size };
 
 	memcpy(l.sid, s->sid, SID_SIZE);
@@ -394,7 +397,7 @@ void rec_session_applied(struct recorder *r, struct rec_session *s, const struct
 
 /* Sessions that are closed, flushed and in the log are forgotten. */
 void rec_session_reap(struct recorder *r) {
-	list_each_safe(it, tmp, &r->all) {
+	list_each_safe (it, tmp, &r->all) {
 		struct rec_session *s = container_of(it, struct rec_session, all);
 
 		if (s->b.n_events == 0 && list_empty(&s->jobs))

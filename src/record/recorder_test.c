@@ -56,7 +56,8 @@ static void no_wake(void *arg unused_arg) {
 }
 
 static void send(struct scene *s, uint16_t type, struct buf *b) {
-	recorder_keeper_message(s->r, &(struct ipc_msg){ .type = type, .id = 1, .body = buf_peek(b) });
+	recorder_keeper_message(s->r,
+	                        &(struct ipc_msg){ .type = type, .id = 1, .body = buf_peek(b) });
 	buf_fini(b);
 }
 
@@ -100,16 +101,16 @@ static void start(struct scene *s, bool is_restart) {
 	s->opened = 1;
 	s->drained = -1;
 	s->r = recorder_new(&(struct recorder_options){ .vfs = s->vfs,
-							.hooks = { .mono = clock_of,
-								   .wall = clock_of,
-								   .to_keeper = to_keeper,
-								   .wake_worker = nothing,
-								   .ring_drained = on_drained,
-								   .wake = no_wake,
-								   .arg = s },
-							.segment_size = 128 * KIB,
-							.is_restart = is_restart,
-							.no_log = true });
+	                                                .hooks = { .mono = clock_of,
+	                                                           .wall = clock_of,
+	                                                           .to_keeper = to_keeper,
+	                                                           .wake_worker = nothing,
+	                                                           .ring_drained = on_drained,
+	                                                           .wake = no_wake,
+	                                                           .arg = s },
+	                                                .segment_size = 128 * KIB,
+	                                                .is_restart = is_restart,
+	                                                .no_log = true });
 	CHECK(ring_map_recorder(&ring, s->ring_fd, s->commit_fd) == 0);
 	CHECK(recorder_add_ring(s->r, 1, &ring) == 0);
 	recorder_start(s->r);
@@ -161,13 +162,13 @@ static void say(struct scene *s, uint32_t slot, uint32_t generation, size_t n) {
 
 	REQUIRE(e != NULL);
 	*e = (struct ring_event){ .size = e->size,
-				  .len = e->len,
-				  .slot = slot,
-				  .generation = generation,
-				  .seq = ++s->seq,
-				  .mono_ns = s->clock,
-				  .type = REC_RAW,
-				  .intent = 1 };
+		                  .len = e->len,
+		                  .slot = slot,
+		                  .generation = generation,
+		                  .seq = ++s->seq,
+		                  .mono_ns = s->clock,
+		                  .type = REC_RAW,
+		                  .intent = 1 };
 	memcpy(ring_payload(e), buf_peek(&b).p, b.len);
 	buf_fini(&b);
 	(void)!ring_publish(&s->worker); /* it gets its turns anyway */

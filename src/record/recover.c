@@ -67,10 +67,10 @@ static void note_frame(struct recovery *v, uint32_t seg, const struct frame *f, 
 	struct rv_frame *rf = &rs->frames[rs->count++];
 
 	*rf = (struct rv_frame){ .frame_no = f->head.frame_no,
-				 .at = at,
-				 .seg = seg,
-				 .len = (uint32_t)f->bytes.n,
-				 .part = f->head.part };
+		                 .at = at,
+		                 .seg = seg,
+		                 .len = (uint32_t)f->bytes.n,
+		                 .part = f->head.part };
 	frame_leaf(rf->leaf, f->bytes.p);
 }
 
@@ -183,7 +183,7 @@ static int put_aside(struct recovery *v) {
 			continue;
 		journal_path(from, j->seg[i]->name);
 		(void)snprintf(to, sizeof(to), "%s.altered-%llu", from,
-			       (unsigned long long)(rec_wall(v->r) / NS_PER_S));
+		               (unsigned long long)(rec_wall(v->r) / NS_PER_S));
 		int rc = vfs->ops->rename(vfs, from, to);
 
 		if (rc < 0)
@@ -255,9 +255,9 @@ static void put_boot_leaf(struct recovery *v) {
 		return;
 	hex_encode(boot, r->o.boot, sizeof(r->o.boot));
 	struct tlog_leaf l = { .type = TLOG_BOOT,
-			       .wall = rec_wall(r),
-			       .boot = str_of(boot),
-			       .version = str_of(r->o.version != NULL ? r->o.version : "") };
+		               .wall = rec_wall(r),
+		               .boot = str_of(boot),
+		               .version = str_of(r->o.version != NULL ? r->o.version : "") };
 
 	memcpy(l.node, r->node, TLOG_NODE_SIZE);
 	leaf_put(r, &l);
@@ -265,8 +265,8 @@ static void put_boot_leaf(struct recovery *v) {
 
 static void put_gap_leaf(struct recovery *v) {
 	struct tlog_leaf l = { .type = TLOG_GAP,
-			       .wall = rec_wall(v->r),
-			       .reason = STR("journal-altered") };
+		               .wall = rec_wall(v->r),
+		               .reason = STR("journal-altered") };
 
 	memcpy(l.sid, v->r->acts->sid, SID_SIZE);
 	leaf_put(v->r, &l);
@@ -329,12 +329,13 @@ static void say(struct recovery *v, int rc) {
 		return;
 	if (rc < 0)
 		log_alarm("record.recovery.failed", kv_err(rc),
-			  kv_z("why", v->altered != NULL ? v->altered : "the store cannot be read"));
+		          kv_z("why",
+		               v->altered != NULL ? v->altered : "the store cannot be read"));
 	else if (v->altered != NULL)
 		log_alarm("record.journal.altered", kv_z("why", v->altered));
 	else
 		log_info("record.recovered", kv_uint("sessions", v->count),
-			 kv_uint("batch", v->next_batch), kv_uint("leaves", v->next_leaf));
+		         kv_uint("batch", v->next_batch), kv_uint("leaves", v->next_leaf));
 }
 
 /* Back to where recovery began: the files are as good as before. */
@@ -357,9 +358,9 @@ static void reset(struct recorder *r) {
 static void give_up(struct recovery *v, int rc) {
 	struct recorder *r = v->r;
 	bool is_altered = rc != H_EIO && rc != H_ENOSPACE && rc != H_ENOMEM && rc != H_EPERM;
-	const char *why = v->altered != NULL ? v->altered :
-			  rc == H_ENOSPACE   ? "no space left in the store" :
-					       "the store cannot be read";
+	const char *why = v->altered != NULL ? v->altered
+	                  : rc == H_ENOSPACE ? "no space left in the store"
+	                                     : "the store cannot be read";
 
 	r->phase = is_altered ? RP_ALTERED : RP_STARTING;
 	rec_set_store_state(r, STORE_FAILED, why);

@@ -14,7 +14,7 @@ static uint64_t now_of(void *arg) {
 }
 
 static void no_message(void *arg unused_arg, uint16_t type unused_arg, uint64_t id unused_arg,
-		       struct str body unused_arg) {
+                       struct str body unused_arg) {
 }
 
 static void no_ring(void *arg unused_arg, uint16_t ring unused_arg) {
@@ -35,7 +35,9 @@ static void put_segment(struct vfs *v, uint32_t name, uint8_t flags, struct str 
 		seg_head_encode(image, &h);
 	bytes = str_head(bytes, SEGMENT - at - JOURNAL_BLOCK);
 	if ((flags & 2) != 0 && bytes.n != 0) {
-		struct batch_head b = { .payload_len = (uint32_t)bytes.n, .frames = 1, .number = 1 };
+		struct batch_head b = { .payload_len = (uint32_t)bytes.n,
+			                .frames = 1,
+			                .number = 1 };
 
 		memcpy(image + at + JOURNAL_BATCH_HEAD, bytes.p, bytes.n);
 		(void)batch_finish(image + at, &b);
@@ -66,15 +68,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 			put_segment(v, 2, data[0] >> 3, str_mem(data + cut, size - cut));
 	}
 	r = recorder_new(&(struct recorder_options){ .vfs = v,
-						     .hooks = { .mono = now_of,
-								.wall = now_of,
-								.to_keeper = no_message,
-								.wake_worker = no_ring,
-								.ring_drained = no_ring,
-								.wake = no_wake,
-								.arg = &clock },
-						     .segment_size = SEGMENT,
-						     .no_log = true });
+	                                             .hooks = { .mono = now_of,
+	                                                        .wall = now_of,
+	                                                        .to_keeper = no_message,
+	                                                        .wake_worker = no_ring,
+	                                                        .ring_drained = no_ring,
+	                                                        .wake = no_wake,
+	                                                        .arg = &clock },
+	                                             .segment_size = SEGMENT,
+	                                             .no_log = true });
 	recorder_start(r);
 	buf_init(&m, 4096);
 	w_u64(&m, 0);
@@ -82,7 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	w_vstr(&m, STR("fuzz/log"));
 	w_vstr(&m, STR(""));
 	w_zero(&m, TLOG_NODE_SIZE);
-	recorder_keeper_message(r, &(struct ipc_msg){ .type = IPC_LAST_SIGNED_IS, .body = buf_peek(&m) });
+	recorder_keeper_message(r, &(struct ipc_msg){ .type = IPC_LAST_SIGNED_IS,
+	                                              .body = buf_peek(&m) });
 	buf_fini(&m);
 	for (int i = 0; i < 5; i++) {
 		if (recorder_turn(r) != 0)

@@ -23,14 +23,14 @@ struct rv_session {
 
 struct recovery {
 	struct recorder *r;
-	struct map *sessions;   /* sid → rv_session */
+	struct map *sessions; /* sid → rv_session */
 	struct rv_session **list;
 	size_t count, cap;
-	struct buf leaves;      /* entries from the journal, in order */
+	struct buf leaves; /* entries from the journal, in order */
 	uint64_t first_leaf, next_leaf;
 	uint64_t next_batch, last_number;
-	int *handle;            /* a plain handle per segment, for frames at any place */
-	const char *altered;    /* why the journal is not what was acknowledged; NULL */
+	int *handle;         /* a plain handle per segment, for frames at any place */
+	const char *altered; /* why the journal is not what was acknowledged; NULL */
 };
 
 struct rv_session *rv_session(struct recovery *v, const uint8_t sid[SID_SIZE]);

@@ -16,7 +16,7 @@ struct build {
 	struct rv_session *rs;
 	struct tree tree;
 	uint64_t next_seq, events, commands, streams[4];
-	uint32_t part, next_frame; /* next_frame: index in rs->frames */
+	uint32_t part, next_frame;      /* next_frame: index in rs->frames */
 	uint64_t part_first, len, keep; /* bytes of the part; of them, from the file */
 	struct buf index, out, file;
 	bool is_sealed, is_closed, saw_end, has_file, has_gap, is_dirty;
@@ -58,7 +58,8 @@ static void note_json(struct build *b, const struct frame *f) {
 	if (f->head.kind == FRAME_OPEN) {
 		hex_encode(boot, b->v->r->o.boot, sizeof(b->v->r->o.boot));
 		const char *protocol = json_string_value(json_object_get(j, "protocol"));
-		const char *is = json_string_value(json_object_get(json_object_get(j, "gateway"), "boot"));
+		const char *is = json_string_value(
+			json_object_get(json_object_get(j, "gateway"), "boot"));
 
 		b->is_acts = protocol != NULL && strcmp(protocol, "acts") == 0;
 		b->is_this_boot = is != NULL && strcmp(is, boot) == 0;
@@ -82,8 +83,8 @@ static void take(struct build *b, const struct frame *f) {
 	}
 	tree_add(&b->tree, leaf);
 	frame_put_index_row(&b->index, &(struct frame_index_row){ .offset = b->len,
-								  .first_seq = f->head.first_seq,
-								  .wall_ns = f->head.wall_ns });
+	                                                          .first_seq = f->head.first_seq,
+	                                                          .wall_ns = f->head.wall_ns });
 	b->len += f->bytes.n;
 	if (f->head.kind == FRAME_DATA)
 		note_events(b, f);
@@ -115,8 +116,8 @@ static bool is_end(struct str rest) {
 
 /* Frames of the file that the journal does not hold; all of them when the journal was altered. */
 static int load_part(struct build *b) {
-	uint64_t stop = b->rs->count == 0 || b->v->altered != NULL ? UINT64_MAX :
-								     b->rs->frames[0].frame_no;
+	uint64_t stop = b->rs->count == 0 || b->v->altered != NULL ? UINT64_MAX
+	                                                           : b->rs->frames[0].frame_no;
 	char path[VFS_PATH_MAX];
 	struct frame f;
 
@@ -153,7 +154,8 @@ static int take_journal(struct build *b, const struct rv_frame *rf) {
 
 	if (p == NULL)
 		return H_ELIMIT;
-	int64_t got = b->v->r->vfs->ops->pread(b->v->r->vfs, b->v->handle[rf->seg], p, rf->len, rf->at);
+	int64_t got = b->v->r->vfs->ops->pread(b->v->r->vfs, b->v->handle[rf->seg], p, rf->len,
+	                                       rf->at);
 
 	if (got != (int64_t)rf->len)
 		return got < 0 ? (int)got : H_EIO;
@@ -193,10 +195,10 @@ static bool has_next_part(struct build *b) {
 
 static void put_seal_leaf(struct build *b) {
 	struct tlog_leaf l = { .type = TLOG_SEAL,
-			       .wall = rec_wall(b->v->r),
-			       .part = b->part,
-			       .first = b->part_first,
-			       .frames = b->tree.size - b->part_first };
+		               .wall = rec_wall(b->v->r),
+		               .part = b->part,
+		               .first = b->part_first,
+		               .frames = b->tree.size - b->part_first };
 
 	memcpy(l.sid, b->rs->sid, SID_SIZE);
 	tree_root(&b->tree, l.hash);
@@ -205,13 +207,13 @@ static void put_seal_leaf(struct build *b) {
 
 static void seal(struct build *b) {
 	struct part_end e = { .part = b->part,
-			      .first_frame = b->part_first,
-			      .next_seq = b->next_seq,
-			      .bytes = b->len,
-			      .wall = rec_wall(b->v->r),
-			      .mono = b->v->r->now,
-			      .tree = &b->tree,
-			      .index = buf_peek(&b->index) };
+		              .first_frame = b->part_first,
+		              .next_seq = b->next_seq,
+		              .bytes = b->len,
+		              .wall = rec_wall(b->v->r),
+		              .mono = b->v->r->now,
+		              .tree = &b->tree,
+		              .index = buf_peek(&b->index) };
 
 	part_put_end(b->v->r, b->rs->sid, &e, &b->out);
 	b->is_sealed = true;
@@ -264,7 +266,8 @@ static int build(struct build *b) {
 			return 0; /* nothing here */
 		bool has_next = !b->is_closed && has_next_part(b);
 
-		if (!b->is_sealed && (has_next || b->is_closed || b->rs->sealed >= (int64_t)b->part))
+		if (!b->is_sealed &&
+		    (has_next || b->is_closed || b->rs->sealed >= (int64_t)b->part))
 			seal(b);
 		rc = write_part(b);
 		if (rc < 0 || !has_next)
@@ -277,11 +280,11 @@ static int build(struct build *b) {
 
 static void put_leaves(struct build *b, enum tlog_type type) {
 	struct tlog_leaf l = { .type = type,
-			       .wall = rec_wall(b->v->r),
-			       .frames = b->tree.size,
-			       .parts = b->part + 1,
-			       .gap = b->has_gap,
-			       .reason = str_of(b->reason) };
+		               .wall = rec_wall(b->v->r),
+		               .frames = b->tree.size,
+		               .parts = b->part + 1,
+		               .gap = b->has_gap,
+		               .reason = str_of(b->reason) };
 
 	memcpy(l.sid, b->rs->sid, SID_SIZE);
 	if (type == TLOG_OPEN)
@@ -374,8 +377,8 @@ int recover_session(struct recovery *v, struct rv_session *rs) {
 
 	if (rc == H_ETAMPERED || (rc == 0 && b.next_frame < rs->count)) {
 		/* A hole: verifiers name it; nothing is added behind it. */
-		rec_alarm(v->r, "record.session.altered", "frames are missing before those in the journal",
-			  H_ETAMPERED);
+		rec_alarm(v->r, "record.session.altered",
+		          "frames are missing before those in the journal", H_ETAMPERED);
 		rc = 0;
 	} else if (rc == 0 && b.tree.size != 0) {
 		if (!rs->has_open_leaf && rs->count != 0 && rs->frames[0].frame_no == 0)

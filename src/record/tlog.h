@@ -30,8 +30,8 @@ enum {
 /*      name    text */
 #define TLOG_LEAVES(X) \
 	X(BOOT, "boot") \
-	X(OPEN, "open") X(HEAD, "head") X(SEAL, "seal") X(CLOSE, "close") X(GAP, "gap") \
-		X(STOP, "stop")
+	X(OPEN, "open") \
+	X(HEAD, "head") X(SEAL, "seal") X(CLOSE, "close") X(GAP, "gap") X(STOP, "stop")
 enum tlog_type {
 #define X(name, text) TLOG_##name,
 	TLOG_LEAVES(X)

@@ -171,7 +171,8 @@ static int real_sync_dir(struct vfs *v, const char *path) {
 
 	if (!str_copy(dir, sizeof(dir), str_mem(path, end != NULL ? (size_t)(end - path) : 0)))
 		return H_ELIMIT;
-	auto_fd int fd = openat(real_of(v)->root, end != NULL ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd int fd = openat(real_of(v)->root, end != NULL ? dir : ".",
+	                        O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
 		return code_of(errno);
@@ -193,8 +194,8 @@ static int real_unlink(struct vfs *v, const char *path) {
 }
 
 static int real_list(struct vfs *v, const char *dir, vfs_name_fn *fn, void *arg) {
-	auto_fd int fd =
-		openat(real_of(v)->root, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	auto_fd int fd = openat(real_of(v)->root, dir,
+	                        O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : code_of(errno);
@@ -267,7 +268,8 @@ int vfs_real_new(struct vfs **ret, const struct vfs_real_options *o, const char 
 
 	if (root < 0 || fstatfs(root, &fs) < 0)
 		return code_of(errno);
-	bool is_memory = (unsigned long)fs.f_type == TMPFS_MAGIC || (unsigned long)fs.f_type == RAMFS_MAGIC;
+	bool is_memory = (unsigned long)fs.f_type == TMPFS_MAGIC ||
+	                 (unsigned long)fs.f_type == RAMFS_MAGIC;
 
 	if (is_memory && !o->is_tmpfs_allowed)
 		return H_EPERM;

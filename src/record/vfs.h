@@ -37,7 +37,7 @@ struct vfs_ops {
 	int (*truncate)(struct vfs *v, int handle, uint64_t size);
 	int (*sync)(struct vfs *v, int handle);
 	int (*sync_dir)(struct vfs *v, const char *path); /* the name of that file */
-	int (*sync_all)(struct vfs *v); /* syncfs: data and names of all files */
+	int (*sync_all)(struct vfs *v);                   /* syncfs: data and names of all files */
 	int (*rename)(struct vfs *v, const char *from, const char *to);
 	int (*unlink)(struct vfs *v, const char *path);
 	/* Calls fn for each name in the directory, in no order; a directory that is not there is empty. */
@@ -56,7 +56,8 @@ struct vfs_real_options {
 
 /* Real files. *ret_note: static text about what had to be done without (O_DIRECT), or NULL. H_EPERM
  * when the store lies in memory and that was not allowed. */
-int vfs_real_new(struct vfs **ret, const struct vfs_real_options *o, const char **ret_note) must_use;
+int vfs_real_new(struct vfs **ret, const struct vfs_real_options *o, const char **ret_note)
+	must_use;
 void vfs_real_free(struct vfs **v);
 
 /* Reads a whole file of at most max bytes into out. H_ELIMIT when it is longer. */

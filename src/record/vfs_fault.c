@@ -277,7 +277,8 @@ static int fault_pwrite(struct vfs *v, int handle, struct str bytes, uint64_t at
 	int rc = fault(f);
 
 	assert((f->flags[handle] & VFS_WRITE) != 0);
-	assert(!is_sync || (at % PAGE == 0 && bytes.n % PAGE == 0 && (uintptr_t)bytes.p % PAGE == 0));
+	assert(!is_sync ||
+	       (at % PAGE == 0 && bytes.n % PAGE == 0 && (uintptr_t)bytes.p % PAGE == 0));
 	if (was_stopped)
 		return rc;
 	if (rc == 0 && f->capacity != 0 && at + bytes.n > i->seen.len &&
@@ -296,7 +297,8 @@ static int fault_pwrite(struct vfs *v, int handle, struct str bytes, uint64_t at
 		if (is_sync)
 			settle(i);
 		else
-			wait_change(i, false, str_from(buf_peek(&i->seen), (size_t)MIN(at, i->seen.len)), at);
+			wait_change(i, false,
+			            str_from(buf_peek(&i->seen), (size_t)MIN(at, i->seen.len)), at);
 		return rc;
 	}
 	put(&i->seen, bytes, at);

@@ -184,8 +184,9 @@ static uint64_t plain_writes(const char *dir, uint64_t seconds) {
 	}
 	free(block);
 	qsort(samples, n, sizeof(samples[0]), by_size);
-	printf("%-34s %9.0f /s   p50 %6.0f us   p99 %6.0f us\n", "plain pwrite 4 KiB", (double)n / (double)seconds,
-	       (double)percentile(n, 50) / 1e3, (double)percentile(n, 99) / 1e3);
+	printf("%-34s %9.0f /s   p50 %6.0f us   p99 %6.0f us\n", "plain pwrite 4 KiB",
+	       (double)n / (double)seconds, (double)percentile(n, 50) / 1e3,
+	       (double)percentile(n, 99) / 1e3);
 	return percentile(n, 50);
 }
 
@@ -222,7 +223,8 @@ static void open_sessions(struct bench *b, unsigned count) {
 	}
 }
 
-static bool put(struct bench *b, uint32_t slot, struct client *c, uint8_t type, uint8_t flags, struct str bytes) {
+static bool put(struct bench *b, uint32_t slot, struct client *c, uint8_t type, uint8_t flags,
+                struct str bytes) {
 	struct ring_event *e = ring_reserve(&b->ring, bytes.n);
 
 	if (e == NULL)
@@ -240,7 +242,8 @@ static bool put(struct bench *b, uint32_t slot, struct client *c, uint8_t type, 
 }
 
 /* A statement as the PostgreSQL core says it: the bytes, and after the answer rows and a command. */
-static void say(struct bench *b, uint32_t slot, struct client *c, struct str query, struct str rows, struct str command) {
+static void say(struct bench *b, uint32_t slot, struct client *c, struct str query, struct str rows,
+                struct str command) {
 	if (c->seq != 0) {
 		(void)put(b, slot, c, REC_RAW, 2, rows);
 		(void)put(b, slot, c, REC_COMMAND, 0, command);
@@ -268,9 +271,11 @@ static void make_payloads(struct payloads *p) {
 	buf_init(&p->rows, 4096);
 	buf_init(&p->command, 4096);
 	buf_init(&p->bulk, 128 * KIB);
-	rec_put_raw(&p->query, 1000, STR("Q....SELECT abalance FROM pgbench_accounts WHERE aid = 12345;."));
+	rec_put_raw(&p->query, 1000,
+	            STR("Q....SELECT abalance FROM pgbench_accounts WHERE aid = 12345;."));
 	rec_put_raw(&p->rows, 2000, str_mem(big, 90));
-	rec_put_command(&p->command, &(struct rec_command){ .verb = STR("SELECT"), .rows = 1, .row_bytes = 12 });
+	rec_put_command(&p->command,
+	                &(struct rec_command){ .verb = STR("SELECT"), .rows = 1, .row_bytes = 12 });
 	rec_put_raw(&p->bulk, 3000, str_mem(big, sizeof(big)));
 }
 
@@ -328,7 +333,8 @@ static void run_scene(struct bench *b, const struct scene *s, uint64_t seconds, 
 				continue;
 			if (c[i].waits && n < SAMPLES)
 				samples[n++] = mono_ns() - c[i].said_at;
-			say(b, i, &c[i], buf_peek(&p.query), buf_peek(&p.rows), buf_peek(&p.command));
+			say(b, i, &c[i], buf_peek(&p.query), buf_peek(&p.rows),
+			    buf_peek(&p.command));
 		}
 		if (s->bulk)
 			bulk += push_bulk(b, s->small, &c[s->small], buf_peek(&p.bulk));
@@ -342,8 +348,9 @@ static void run_scene(struct bench *b, const struct scene *s, uint64_t seconds, 
 
 	qsort(samples, n, sizeof(samples[0]), by_size);
 	printf("%-34s %9.0f /s   p50 %6.0f us   p99 %6.0f us   recorder %5.1f us/statement   p50 x%.2f of plain",
-	       s->name, (double)n / took, (double)percentile(n, 50) / 1e3, (double)percentile(n, 99) / 1e3,
-	       n != 0 ? (double)cpu / 1e3 / (double)n : 0.0, floor != 0 ? (double)percentile(n, 50) / (double)floor : 0.0);
+	       s->name, (double)n / took, (double)percentile(n, 50) / 1e3,
+	       (double)percentile(n, 99) / 1e3, n != 0 ? (double)cpu / 1e3 / (double)n : 0.0,
+	       floor != 0 ? (double)percentile(n, 50) / (double)floor : 0.0);
 	if (s->bulk)
 		printf("   bulk %.0f MB/s", (double)bulk / 1e6 / took);
 	printf("\n");
@@ -369,7 +376,9 @@ static void start(struct bench *b, const char *dir) {
 	struct ring ring;
 
 	(void)snprintf(root, sizeof(root), "%s/record", dir);
-	if (vfs_real_new(&b->vfs, &(struct vfs_real_options){ .root = root, .is_tmpfs_allowed = true }, &note) < 0)
+	if (vfs_real_new(&b->vfs,
+	                 &(struct vfs_real_options){ .root = root, .is_tmpfs_allowed = true },
+	                 &note) < 0)
 		abort();
 	if (note != NULL)
 		printf("note: %s\n", note);
@@ -384,19 +393,19 @@ static void start(struct bench *b, const char *dir) {
 	loop_hooks(b->loop, may_sleep, awake, NULL, b);
 	if (loop_add(b->loop, &b->event, LOOP_IN) < 0)
 		abort();
-	b->r = recorder_new(&(struct recorder_options){
-		.vfs = b->vfs,
-		.hooks = { .mono = hook_mono,
-			   .wall = hook_wall,
-			   .to_keeper = hook_to_keeper,
-			   .wake_worker = hook_wake_worker,
-			   .ring_drained = hook_drained,
-			   .wake = hook_wake,
-			   .arg = b },
-		.segment_count = 4,
-		.helpers = 1,
-		.version = "bench" });
-	if (recorder_add_ring(b->r, 0, &ring) < 0 || pthread_create(&b->thread, NULL, run_recorder, b) != 0)
+	b->r = recorder_new(&(struct recorder_options){ .vfs = b->vfs,
+	                                                .hooks = { .mono = hook_mono,
+	                                                           .wall = hook_wall,
+	                                                           .to_keeper = hook_to_keeper,
+	                                                           .wake_worker = hook_wake_worker,
+	                                                           .ring_drained = hook_drained,
+	                                                           .wake = hook_wake,
+	                                                           .arg = b },
+	                                                .segment_count = 4,
+	                                                .helpers = 1,
+	                                                .version = "bench" });
+	if (recorder_add_ring(b->r, 0, &ring) < 0 ||
+	    pthread_create(&b->thread, NULL, run_recorder, b) != 0)
 		abort();
 }
 

@@ -193,8 +193,8 @@ static void to_keeper(void *arg, uint16_t type, uint64_t id, struct str body) {
 static void deliver(struct world *w) {
 	for (size_t i = 0; i < w->mail_count; i++) {
 		struct ipc_msg m = { .type = w->mail_type[i],
-				     .id = w->mail_id[i],
-				     .body = buf_peek(&w->mail[i]) };
+			             .id = w->mail_id[i],
+			             .body = buf_peek(&w->mail[i]) };
 
 		recorder_keeper_message(w->r, &m);
 		buf_fini(&w->mail[i]);
@@ -228,12 +228,12 @@ static void start_recorder(struct world *w, bool is_restart) {
 	struct recorder_options o = {
 		.vfs = w->vfs,
 		.hooks = { .mono = clock_of,
-			   .wall = wall_of,
-			   .to_keeper = to_keeper,
-			   .wake_worker = no_wake_worker,
-			   .ring_drained = no_wake_worker,
-			   .wake = no_wake,
-			   .arg = w },
+		           .wall = wall_of,
+		           .to_keeper = to_keeper,
+		           .wake_worker = no_wake_worker,
+		           .ring_drained = no_wake_worker,
+		           .wake = no_wake,
+		           .arg = w },
 		.segment_size = w->is_big ? 512 * KIB : 128 * KIB,
 		.segment_count = 3,
 		.room_refuse = 0,
@@ -311,7 +311,8 @@ static void open_session(struct world *w) {
 	w_vstr(b, STR("{\"format\":1,\"protocol\":\"postgres\",\"connection\":\"shop\"}"));
 }
 
-static bool say(struct world *w, struct wsession *s, uint8_t type, uint8_t flags, struct str payload) {
+static bool say(struct world *w, struct wsession *s, uint8_t type, uint8_t flags,
+                struct str payload) {
 	struct ring_event *e = ring_reserve(&w->worker, payload.n);
 
 	if (e == NULL)
@@ -343,7 +344,8 @@ static void say_something(struct world *w, struct wsession *s) {
 	buf_init(&b, 128 * KIB);
 	switch (draw(w, 4)) {
 	case 0:
-		rec_put_command(&b, &(struct rec_command){ .verb = STR("SELECT"), .rows = draw(w, 100) });
+		rec_put_command(&b, &(struct rec_command){ .verb = STR("SELECT"),
+		                                           .rows = draw(w, 100) });
 		(void)say(w, s, REC_COMMAND, 0, buf_peek(&b));
 		break;
 	case 1:
@@ -406,8 +408,8 @@ static void on_finding(void *arg, const struct verify_finding *f) {
 	struct world *w = arg;
 
 	if (f->severity == VERIFY_TAMPERED && w->failed == NULL) {
-		printf("# %s at %llu, frame %lld: %s\n", f->place.file, (unsigned long long)f->place.offset,
-		       (long long)f->place.frame, f->text);
+		printf("# %s at %llu, frame %lld: %s\n", f->place.file,
+		       (unsigned long long)f->place.offset, (long long)f->place.frame, f->text);
 		fail(w, w->verifying);
 	}
 }
@@ -559,8 +561,9 @@ static void check_trailer(struct check *c, const struct frame *f, uint64_t at, u
 	uint8_t root[SHA256_SIZE];
 
 	tree_root(&c->tree, root);
-	if (frame_trailer_parse(&t, f->body) < 0 || t.bytes_before != at || t.first_frame != first ||
-	    t.frames != c->tree.size - first || memcmp(t.root, root, SHA256_SIZE) != 0)
+	if (frame_trailer_parse(&t, f->body) < 0 || t.bytes_before != at ||
+	    t.first_frame != first || t.frames != c->tree.size - first ||
+	    memcmp(t.root, root, SHA256_SIZE) != 0)
 		fail(c->w, "a trailer does not fit its part");
 }
 
@@ -720,8 +723,9 @@ static bool run_seed(uint64_t seed) {
 	bool ok = w->failed == NULL;
 
 	if (!ok)
-		printf("# seed %llu: %s (after %llu operations, %zu sessions)\n", (unsigned long long)seed,
-		       w->failed, (unsigned long long)vfs_fault_ops(w->vfs), w->session_count);
+		printf("# seed %llu: %s (after %llu operations, %zu sessions)\n",
+		       (unsigned long long)seed, w->failed,
+		       (unsigned long long)vfs_fault_ops(w->vfs), w->session_count);
 	(void)fflush(stdout);
 	const char *dump = getenv("CRASH_DUMP");
 
