@@ -194,8 +194,8 @@ struct event {
 	struct str bytes;
 	struct str text;
 	const struct grant *grant;
-	uint64_t
-		unsent; /* EV_KILL: bytes at the end of stream U that the target's socket was never handed */
+	/* EV_KILL: bytes at the end of stream U that the target's socket was never handed */
+	uint64_t unsent;
 };
 
 /* Facts about the client connection, known when the core opens. */
