@@ -1,5 +1,5 @@
 /*
- * dial_test.c: dialling over loopback, and the whole process behind its channels.
+ * dial_test.c: dialling over loopback.
  */
 #include "egress/dial.h"
 
@@ -8,13 +8,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/test.h"
-#include "ipc/start.h"
 
 struct bench {
 	struct loop *loop;
@@ -227,78 +224,6 @@ TEST(dial_number_in_disguise_is_refused) {
 	dial(&b, "2852039166:80", 3000);
 	CHECK(b.got.code == H_EPERM || b.got.code == H_ECONNECT || b.got.code == H_ETIMEOUT);
 	CHECK(b.got.fd == -1);
-}
-
-/* --- the process --- */
-
-static uint8_t in[IPC_MAX + 16];
-
-static int next(int fd, struct ipc_msg *m) {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return poll(&p, 1, 10000) == 1 ? ipc_recv(fd, in, m) : 0;
-}
-
-static int ask(int fd, uint64_t id, const char *address, struct ipc_msg *m) {
-	struct buf b;
-	int rc;
-
-	buf_init(&b, 1024);
-	w_vstr(&b, str_of(address));
-	w_u32(&b, 3000);
-	rc = ipc_send(fd, IPC_CONNECT, id, buf_peek(&b), NULL, 0);
-	buf_fini(&b);
-	return rc < 0 ? rc : next(fd, m);
-}
-
-TEST(egress_process) {
-	struct start s;
-	struct ipc_msg m = { 0 };
-	int sup[2], keeper[2], status = -1;
-	char text[64];
-	auto_fd int listener = listen_at(AF_INET, 5, text, sizeof(text));
-
-	start_init(&s, ROLE_EGRESS);
-	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sup) == 0 &&
-	        socketpair(AF_UNIX, SOCK_SEQPACKET, 0, keeper) == 0);
-	pid_t pid = fork();
-	if (pid == 0) {
-		(void)close(sup[0]);
-		(void)close(listener);
-		(void)close(keeper[0]);
-		s.supervisor = sup[1];
-		s.peer[ROLE_KEEPER] = keeper[1];
-		_exit(egress_main(&s));
-	}
-	(void)close(sup[1]);
-	(void)close(keeper[1]);
-	CHECK(next(sup[0], &m) == 1 && m.type == IPC_SUP_READY);
-
-	CHECK(ask(keeper[0], 5, text, &m) == 1 && m.type == IPC_CONNECTED && m.id == 5);
-	CHECK_EQ_U(m.fd_count, 1);
-	struct rd r = rd_of(m.body);
-	CHECK_EQ_U(rd_u32(&r), 0);
-	CHECK(rd_vstr(&r).n == 0 && str_is(rd_vstr(&r), text) && rd_done(&r) == 0);
-	ipc_msg_close(&m);
-
-	/* Confined: names resolve all the same. */
-	char name[64];
-	(void)snprintf(name, sizeof(name), "localhost%s", strchr(text, ':'));
-	CHECK(ask(keeper[0], 6, name, &m) == 1 && m.id == 6 && m.fd_count == 1);
-	ipc_msg_close(&m);
-	(void)close(listener);
-	listener = -1;
-	CHECK(ask(keeper[0], 7, text, &m) == 1 && m.id == 7 && m.fd_count == 0);
-	r = rd_of(m.body);
-	CHECK_EQ_I((int)rd_u32(&r), H_ECONNECT);
-
-	CHECK_EQ_I(ipc_send(keeper[0], IPC_CONNECT, 8, STR("\xff"), NULL, 0), 0); /* nonsense */
-	CHECK_EQ_I(ipc_send(keeper[0], IPC_GRANT, 8, STR_NONE, NULL, 0), 0);
-	CHECK_EQ_I(ipc_send(sup[0], IPC_SUP_DRAIN, 0, STR("12345678"), NULL, 0), 0);
-	CHECK(next(sup[0], &m) == 1 && m.type == IPC_SUP_DRAINED);
-	(void)close(sup[0]);
-	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	(void)close(keeper[0]);
 }
 
 TEST_MAIN
