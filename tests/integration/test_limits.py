@@ -1,5 +1,7 @@
 """Disk full, hostile and slow peers: a clear error for one, nothing lost, the others untouched."""
 
+import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -33,36 +35,64 @@ def small_disk():
     shutil.rmtree(base, ignore_errors=True)
 
 
+def fill(path):
+    """Takes every block that is free, the last ones too."""
+    with open(path, "wb", buffering=0) as f:
+        for size in (1 << 20, 4096, 512):
+            with contextlib.suppress(OSError):
+                while True:
+                    f.write(b"\xff" * size)
+
+
+class Client:
+    """An interactive psql."""
+
+    def __init__(self, gateway, token):
+        self.process = subprocess.Popen(["psql", gateway.conninfo(), "-XAtq", "-v", "VERBOSITY=verbose"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, env={**os.environ, "PGPASSWORD": token})
+
+    def say(self, sql):
+        self.process.stdin.write(sql + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, sql):
+        self.say(sql)
+        return self.process.stdout.readline().rstrip("\n")
+
+
 def test_disk_full_and_back(make_gateway, small_disk, pg):
+    """New sessions are refused, running ones end with 53100 before anything unrecorded reaches the server; space made, service resumes."""
     directory = small_disk / "gw"
     directory.mkdir()
     gateway = make_gateway(directory=directory, gateway={"store": {"path": "./data", "segment_size": "1MiB", "segments": 4}})
-    assert gateway.psql("select 1").stdout == "1\n"
-    pg.sql("shop", "create table if not exists full_disk(n int); grant all on full_disk to app; truncate full_disk")
-    filler = small_disk / "filler"
-    free = os.statvfs(small_disk)
-    with open(filler, "wb") as f:
+    pg.sql("shop", "drop table if exists full_disk; create table full_disk(n int); grant all on full_disk to app")
+    token = gateway.token()
+    running = Client(gateway, token)
+    assert running.ask("insert into full_disk values (1) returning n;") == "1"
+    fill(small_disk / "filler")
+    refused = lab.wait_for(lambda: (lambda r: r.stderr if r.returncode != 0 else None)(gateway.psql("select 1", token, check=False)), "new sessions to be refused")
+    assert "not admitted" in refused or "space" in refused, refused
+    # One that runs: every row that the server took is on the record, then the session ends.
+    for n in range(2, 400):
         try:
-            for _ in range(free.f_bavail * free.f_bsize // (1 << 16) + 16):
-                f.write(b"\xff" * (1 << 16))
-            f.flush()
-        except OSError:
-            pass
-    refused = None
-    inserted = 0
-    for n in range(400):
-        done = gateway.psql([x for _ in range(20) for x in ("-c", f"insert into full_disk values ({n}), (length('{'f' * 60000}'))")], check=False)
-        if done.returncode != 0:
-            refused = done.stderr
+            if running.ask(f"insert into full_disk select {n} where length('{'f' * 60000}') > 0 returning n;") != str(n):
+                break
+        except BrokenPipeError:
             break
-        inserted += 1
-    assert refused is not None and ("53100" in refused or "58030" in refused), refused
-    rows = pg.sql("shop", "select count(*) from full_disk")
-    gateway.psql("insert into full_disk values (-1)", check=False)
-    assert pg.sql("shop", "select count(*) from full_disk") == rows
-    filler.unlink()
-    lab.wait_for(lambda: gateway.psql("select 8", check=False).stdout == "8\n", "service to resume when space is free again", 60)
-    gateway.stop()
+    else:
+        raise AssertionError("a running session went on with a full disk")
+    _, err = running.process.communicate(timeout=60)
+    assert "53100" in err, err
+    rows = pg.sql("shop", "select count(*) from full_disk").strip()
+    assert gateway.psql("insert into full_disk values (-1)", token, check=False).returncode != 0
+    assert pg.sql("shop", "select count(*) from full_disk").strip() == rows
+    (small_disk / "filler").unlink()
+    lab.wait_for(lambda: gateway.psql("select 8", token, check=False).stdout == "8\n", "service to resume when space is free again", 60)
+    first = [s for s in gateway.json("sessions")][-1]["id"]
+    lines = [json.loads(x) for x in gateway.hansard("export", first, "--as", "ndjson").stdout.splitlines()]
+    recorded = [c for c in lines if c["type"] == "command"]
+    assert len([c for c in recorded if c["status"] == "ok"]) >= int(rows), "a row without its command on the record"
+    assert gateway.stop() == 0
     assert lab.python_verifier(gateway.store, check=False).returncode == 0
 
 
