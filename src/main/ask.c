@@ -190,7 +190,7 @@ static void put_indent(struct buf *b, int depth, bool is_inline) {
 }
 
 /* Depth is bounded; what lies deeper is written as JSON, which is YAML too. */
-/* NOLINTNEXTLINE(misc-no-recursion) */
+/* NOLINTNEXTLINE(misc-no-recursion): a tree of bounded depth */
 static void put_yaml(struct buf *b, const json_t *v, int depth, bool in_list) {
 	const char *key;
 	json_t *item;

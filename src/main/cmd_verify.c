@@ -355,7 +355,7 @@ static int verify(const struct verify_args *a, struct verifying *v, struct err *
 	if (v->has_tty)
 		(void)fputs("\r\033[K", stderr);
 	buf_fini(&checkpoint);
-	if (rc < 0) {
+	if (rc != 0) {
 		(void)err_set(e, rc, "%s", h_err_text(rc));
 		return find_fail(e);
 	}
