@@ -36,7 +36,7 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	  "S: first message to a child; payload and descriptors per role, see ipc/start.h") \
 	X(2, SUP_READY, "S: child → supervisor: confined and serving") \
 	X(3, SUP_CONFIG, \
-	  "S: keeper → supervisor: listeners (u32 count; per listener vstr protocol, vstr address), vstr store path, u32 worker threads, u64 segment size, u32 segment count). The keeper sends it before it touches the store, waits for SUP_STORE, and only then says SUP_READY; after each reload again") \
+	  "S: keeper → supervisor: listeners (u32 count; per listener vstr protocol, vstr address), vstr store path, u32 worker threads, u64 segment size, u32 segment count, u64 most bytes of the store, 0: no limit). The keeper sends it before it touches the store, waits for SUP_STORE, and only then says SUP_READY; after each reload again") \
 	X(4, SUP_LISTENERS, \
 	  "S: supervisor → worker: descriptors of the listeners, in SUP_CONFIG's order") \
 	X(5, SUP_RELOAD, "S: supervisor → keeper: SIGHUP") \

@@ -222,6 +222,7 @@ static void fill(struct start *s, uint32_t threads) {
 	s->peers_restarted = true;
 	s->segment_size = (uint64_t)1 << 33;
 	s->segment_count = 4;
+	s->store_max = 5;
 }
 
 static bool is_same(const struct start *s, uint32_t threads) {
@@ -232,7 +233,7 @@ static bool is_same(const struct start *s, uint32_t threads) {
 	          str_is(s->config_path, "/etc/h.yaml") && str_is(s->store_path, "/var/lib/h") &&
 	          s->node_boot[15] == 0xb0 && s->log_json && s->log_level == 3 &&
 	          s->peers_restarted && s->segment_size == (uint64_t)1 << 33 &&
-	          s->segment_count == 4;
+	          s->segment_count == 4 && s->store_max == 5;
 
 	for (uint32_t i = 0; i < threads; i++)
 		ok = ok && s->threads[i].ring == 900 + i &&

@@ -3,7 +3,7 @@
  *
  * Payload, little-endian, vstr for text:
  *   u8 role, u8 flags (1 JSON log, 2 peers restarted), u8 log level, 16 bytes boot id,
- *   u64 segment size, u32 segment count, vstr config path, vstr store path,
+ *   u64 segment size, u32 segment count, u64 store max, vstr config path, vstr store path,
  *   u8 peers present (bit per role), u8 singles present (1 recorder event, 2 control, 4 env, 8 lock),
  *   u32 thread count, u16 ring number per thread
  * Descriptors in that order: peers by role, singles, then ring, commit, worker's event per thread.
@@ -59,6 +59,7 @@ void start_put(struct buf *b, int *fds, size_t *ret_fd_count, const struct start
 	w_bytes(b, str_mem(s->node_boot, sizeof(s->node_boot)));
 	w_u64(b, s->segment_size);
 	w_u32(b, s->segment_count);
+	w_u64(b, s->store_max);
 	w_vstr(b, s->config_path);
 	w_vstr(b, s->store_path);
 	w_u8(b, put_fds(fds, &count, s->peer, ROLE_COUNT));
@@ -101,6 +102,7 @@ int start_get(struct start *s, struct ipc_msg *m) {
 	boot = rd_bytes(&r, sizeof(got.node_boot));
 	got.segment_size = rd_u64(&r);
 	got.segment_count = rd_u32(&r);
+	got.store_max = rd_u64(&r);
 	got.config_path = rd_vstr(&r);
 	got.store_path = rd_vstr(&r);
 	peers = rd_u8(&r);

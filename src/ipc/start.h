@@ -42,6 +42,7 @@ struct start {
 	bool peers_restarted;  /* this child replaces one that died: ask peers for state */
 	uint64_t segment_size; /* recorder: from SUP_CONFIG */
 	uint32_t segment_count;
+	uint64_t store_max; /* recorder: from SUP_CONFIG; 0: the file system is the limit */
 };
 
 /* Everything absent. */

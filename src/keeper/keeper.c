@@ -110,6 +110,7 @@ static void send_config(struct keeper *k, const struct config *c) {
 	w_u32(&b, c->gateway.threads);
 	w_u64(&b, c->gateway.segment_size);
 	w_u32(&b, c->gateway.segments);
+	w_u64(&b, c->gateway.store_size_max);
 	(void)chan_send(&k->chan[ROLE_SUPERVISOR], IPC_SUP_CONFIG, 0, buf_peek(&b));
 	buf_fini(&b);
 }

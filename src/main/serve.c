@@ -123,6 +123,7 @@ static void fill_start(struct serve *sv, struct start *s) {
 		s->store_path = str_of(sv->store.path);
 		s->segment_size = sv->segment_size;
 		s->segment_count = sv->segment_count;
+		s->store_max = sv->store_max;
 		serve_rings_start(&sv->rings, s);
 		break;
 	case ROLE_SUPERVISOR:

@@ -64,7 +64,7 @@ struct wanted {
 	struct serve_listeners listeners;
 	struct str store;
 	uint32_t threads, segment_count;
-	uint64_t segment_size;
+	uint64_t segment_size, store_max;
 };
 
 static int read_config(struct wanted *w, struct str body) {
@@ -83,6 +83,7 @@ static int read_config(struct wanted *w, struct str body) {
 	w->threads = rd_u32(&r);
 	w->segment_size = rd_u64(&r);
 	w->segment_count = rd_u32(&r);
+	w->store_max = rd_u64(&r);
 	if (w->threads == 0 || w->threads > START_THREADS_MAX)
 		return H_ELIMIT;
 	return rd_done(&r);
@@ -96,14 +97,17 @@ static int apply_fixed(struct serve *sv, const struct wanted *w, struct err *e) 
 		return err_set(e, H_ECONFIG,
 		               "store.path changed: a running gateway keeps its store, restart it");
 	if (!is_first) {
-		if (w->threads != sv->threads || w->segment_size != sv->segment_size)
+		if (w->threads != sv->threads || w->segment_size != sv->segment_size ||
+		    w->store_max != sv->store_max)
 			log_warn("supervisor.config.needs_restart",
-			         kv_z("options", "worker threads, store.segment_size"));
+			         kv_z("options",
+			              "worker threads, store.segment_size, store.size_max"));
 		return 0;
 	}
 	sv->threads = w->threads;
 	sv->segment_size = w->segment_size;
 	sv->segment_count = w->segment_count;
+	sv->store_max = w->store_max;
 	return serve_store_open(&sv->store, w->store, e);
 }
 

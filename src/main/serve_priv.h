@@ -104,7 +104,7 @@ struct serve {
 	int wk[2], kr[2], ke[2];
 	int recorder_event, env;
 	uint32_t threads, segment_count;
-	uint64_t segment_size;
+	uint64_t segment_size, store_max;
 	const char *config_path;
 	uint8_t boot[16];
 	bool log_json;

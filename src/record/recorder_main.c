@@ -8,6 +8,7 @@
  * When the supervisor is gone the workers go too; what their rings still hold is written down, then
  * the process ends. Sessions are closed by the next boot's recovery.
  */
+#include <ftw.h>
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
@@ -334,13 +335,39 @@ static int watch_all(struct process *p, const struct start *s) {
 	return rc == 0 ? loop_add(p->loop, &p->event, LOOP_IN) : rc;
 }
 
+/* Bytes that the record takes on disk; nftw() passes nothing along. */
+static uint64_t used_bytes;
+
+static int add_used(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+	(void)path;
+	(void)ftw;
+	if (type == FTW_F)
+		used_bytes += (uint64_t)st->st_blocks * 512;
+	return 0;
+}
+
+/* What this process may add: the limit less what is there, at least 1 where there is a limit. */
+static uint64_t room_of(const struct start *s) {
+	auto_free char *path = xasprintf("%.*s/record", STR_ARG(s->store_path));
+
+	if (s->store_max == 0)
+		return 0;
+	used_bytes = 0;
+	(void)nftw(path, add_used, 16, FTW_PHYS);
+	return used_bytes < s->store_max ? s->store_max - used_bytes : 1;
+}
+
 int recorder_main(struct start *s) {
 	struct process *p = xcalloc(1, sizeof(*p));
 	struct vfs *vfs = NULL;
 
 	list_init(&p->out);
 	p->in = xmalloc(IPC_MAX + 16);
-	if (open_store(s, &vfs) < 0 || confine_self(s) < 0)
+	if (open_store(s, &vfs) < 0)
+		return 1;
+	uint64_t room = room_of(s);
+
+	if (confine_self(s) < 0)
 		return 1;
 	uint64_t size = s->segment_size != 0 ? s->segment_size : (uint64_t)64 << 20;
 	struct recorder_options o = { .vfs = vfs,
@@ -353,6 +380,7 @@ int recorder_main(struct start *s) {
 		                                 .arg = p },
 		                      .segment_size = size,
 		                      .segment_count = s->segment_count != 0 ? s->segment_count : 4,
+		                      .store_max = room,
 		                      .helpers = HELPERS,
 		                      .room_refuse = 2 * size,
 		                      .room_failed = size / 2,
