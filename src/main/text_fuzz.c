@@ -1,10 +1,10 @@
 /*
  * text_fuzz.c: no recorded byte reaches a terminal raw, and JSON stays the document that it was.
  */
+#include <jansson.h>
+
 #include "base/json.h"
 #include "main/text.h"
-
-#include <jansson.h>
 
 static void check_harmless(struct str out, bool is_block) {
 	assert(str_utf8_bad(out) == out.n);
