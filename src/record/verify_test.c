@@ -235,7 +235,9 @@ static void flip_file(struct flips *f, const char *rel, off_t end, off_t step) {
 	}
 }
 
+/* Every byte; HANSARD_SAMPLE=1 (make asan, make tsan): each 11th. */
 static void flip_all(void) {
+	off_t step = getenv("HANSARD_SAMPLE") != NULL ? 11 : 1;
 	struct flips f = { 0 };
 	uint64_t start = mono_ns();
 
@@ -244,7 +246,7 @@ static void flip_all(void) {
 		bool is_journal = strncmp(files.path[i], "journal/", 8) == 0;
 		off_t end = is_journal ? written(files.path[i]) : files.size[i];
 
-		flip_file(&f, files.path[i], end, 1);
+		flip_file(&f, files.path[i], end, step);
 	}
 	CHECK(f.done > 500);
 	CHECK_EQ_U(f.missed, 0);

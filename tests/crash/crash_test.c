@@ -20,7 +20,7 @@
  * 7. once faults end, a new session records and closes.
  *
  *   crash_test            500 seeds     crash_test N      N seeds      crash_test =S    seed S alone
- *   HANSARD_LONG=1        20000 seeds
+ *   HANSARD_LONG=1        20000 seeds   HANSARD_SAMPLE=1  100 seeds (make asan, make tsan)
  */
 #include "record/recorder_priv.h"
 
@@ -737,7 +737,9 @@ static bool run_seed(uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-	uint64_t first = 1, count = getenv("HANSARD_LONG") != NULL ? 20000 : 500;
+	uint64_t first = 1, count = getenv("HANSARD_LONG") != NULL     ? 20000
+	                            : getenv("HANSARD_SAMPLE") != NULL ? 100
+	                                                               : 500;
 	unsigned failed = 0;
 
 	crypto_setup();
