@@ -295,10 +295,19 @@ static void fill_batch(struct recorder *r) {
 	batch_take_bulk(r);
 }
 
+/* Bytes by which the record is larger than store_max; 0: it is not. */
+static uint64_t over_quota(const struct recorder *r) {
+	uint64_t used = r->stats.bytes;
+
+	return r->o.store_max != 0 && used > r->o.store_max ? used - r->o.store_max : 0;
+}
+
 static void retry(struct recorder *r) {
 	if (r->phase == RP_SERVING || r->now < r->retry_due)
 		return;
 	r->retry_due = r->now + NS_PER_S;
+	if (over_quota(r) > r->o.segment_size)
+		return; /* only a restart with a larger limit changes that */
 	if (parts_flush_all(r) < 0)
 		return;
 	store_step(r, true);
@@ -319,13 +328,17 @@ static void watch_room(struct recorder *r) {
 
 	if (room < 0 || r->phase != RP_SERVING)
 		return;
-	bool is_full = r->o.store_max != 0 && r->stats.bytes >= r->o.store_max;
+	bool is_full = over_quota(r) > 0;
 
-	if ((uint64_t)room < r->o.room_failed) {
+	if ((uint64_t)room < r->o.room_failed || over_quota(r) > r->o.segment_size) {
 		r->phase = RP_NOSPACE;
 		r->retry_due = r->now + NS_PER_S;
-		rec_set_store_state(r, STORE_FAILED, "no space left in the store");
-	} else if (is_full || (uint64_t)room < r->o.room_refuse || r->out_bytes > REC_OUT_BUDGET) {
+		rec_set_store_state(r, STORE_FAILED,
+		                    is_full ? "store.size_max is exceeded"
+		                            : "no space left in the store");
+	} else if (is_full) {
+		rec_set_store_state(r, STORE_REFUSE, "store.size_max is reached");
+	} else if ((uint64_t)room < r->o.room_refuse || r->out_bytes > REC_OUT_BUDGET) {
 		rec_set_store_state(r, STORE_REFUSE, "little space left in the store");
 	} else if (r->store.last_rc == 0) {
 		rec_set_store_state(r, STORE_OK, "");

@@ -36,7 +36,9 @@ struct recorder_options {
 	unsigned helpers;     /* threads for bulk and syncs; 0: inside the turn */
 	uint64_t room_refuse; /* free bytes under which new sessions are refused */
 	uint64_t room_failed; /* under which recording ends */
-	uint64_t store_max;   /* bytes that this process may add to parts; 0: no limit */
+	/* Bytes that this process may add to the record: from there on new sessions are refused, and
+	 * one segment later recording ends. 0: no limit. */
+	uint64_t store_max;
 	uint8_t boot[16];
 	bool is_restart; /* the boot is not new: this recorder replaces one that died */
 	bool no_log;     /* tests: say nothing on stderr */
