@@ -46,9 +46,9 @@ static int ask(int fd, uint64_t id, const char *address, struct ipc_msg *m) {
 TEST(egress_process) {
 	struct start s;
 	struct ipc_msg m = { 0 };
-	int sup[2], keeper[2], status = -1;
+	int sup[2] = { -1, -1 }, keeper[2] = { -1, -1 }, status = -1;
 	char text[64];
-	auto_fd int listener = listen_local(text, sizeof(text));
+	int listener = listen_local(text, sizeof(text));
 
 	start_init(&s, ROLE_EGRESS);
 	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sup) == 0 &&
@@ -79,7 +79,6 @@ TEST(egress_process) {
 	CHECK(ask(keeper[0], 6, name, &m) == 1 && m.id == 6 && m.fd_count == 1);
 	ipc_msg_close(&m);
 	(void)close(listener);
-	listener = -1;
 	CHECK(ask(keeper[0], 7, text, &m) == 1 && m.id == 7 && m.fd_count == 0);
 	r = rd_of(m.body);
 	CHECK_EQ_I((int)rd_u32(&r), H_ECONNECT);
