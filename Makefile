@@ -44,8 +44,10 @@ quickstart:
 deps:
 	@tools/deps.sh build quickstart check bench
 
+# make install PREFIX=/usr DESTDIR=/tmp/staging: the program, the man pages, examples.
 install: all
-	@meson install -C build --no-rebuild
+	@meson configure build --prefix=$(PREFIX)
+	@meson install -C build
 
 clean:
 	rm -rf build build-clang build-asan build-tsan build-fuzz
