@@ -27,6 +27,7 @@ enum cli_exit {
 	X(token, cmd_token, "issue, list and revoke tokens") \
 	X(why, cmd_why, "explain a refusal") \
 	X(status, cmd_status, "say how the running gateway is") \
+	X(pin, cmd_pin, "forget what a target's login was pinned to") \
 	X(sessions, cmd_sessions, "list the sessions on the record") \
 	X(show, cmd_show, "show the facts of a session and its commands") \
 	X(play, cmd_play, "show a session as it went") \

@@ -146,7 +146,12 @@ static void print_why(const json_t *doc) {
 	text_safe(&b, json_text(doc, "text"), TEXT_LINE);
 	w_fmt(&b, "\n%llu times from ", (unsigned long long)json_count(doc, "count"));
 	text_safe(&b, json_text(doc, "source"), TEXT_LINE);
-	w_fmt(&b, ", first %s, last %s\n", first, last);
+	w_fmt(&b, ", first %s, last %s", first, last);
+	if (json_text(doc, "last").n > 0) {
+		w_bytes(&b, STR("\nlast time: "));
+		text_safe(&b, json_text(doc, "last"), TEXT_LINE);
+	}
+	w_u8(&b, '\n');
 	text_safe(&b, json_text(doc, "advice"), TEXT_LINE);
 	w_u8(&b, '\n');
 	print_buf(&b);
@@ -160,4 +165,55 @@ int cmd_why(int argc, char **argv) {
 		return cli_fail(&(struct err){
 			.code = H_EUSAGE, .text = "why: which ref? (`hansard why k7m2-9xqe`)" });
 	return ask_and_print(&a, json_pack("{s:s, s:s}", "cmd", "why", "ref", a.word), print_why);
+}
+
+/* ---- pin ---- */
+
+struct pin_args {
+	struct common common;
+	const char *words[3]; /* forget CONNECTION ROLE */
+	size_t count;
+};
+
+static error_t parse_pin(int key, char *arg, struct argp_state *state) {
+	struct pin_args *a = state->input;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->common;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (a->count == ARRAY_LEN(a->words))
+			argp_error(state, "too many arguments");
+		a->words[a->count++] = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp pin_argp = {
+	.parser = parse_pin,
+	.args_doc = "forget CONNECTION ROLE",
+	.doc = "Forget the salt and iteration count that a target's SCRAM login was pinned to, after the "
+	       "target's administrator has set the same password anew. The next login pins again.",
+	.children = children,
+};
+
+int cmd_pin(int argc, char **argv) {
+	struct err e = { .code = 0 };
+	struct pin_args a = { .count = 0 };
+	json_t *doc = NULL;
+	cli_parse(&pin_argp, argc, argv, &a);
+	if (a.count != ARRAY_LEN(a.words) || strcmp(a.words[0], "forget") != 0)
+		return cli_fail(
+			&(struct err){ .code = H_EUSAGE,
+		                       .text = "pin: which? (`hansard pin forget shop default`)" });
+	json_t *ask = json_pack("{s:s, s:s, s:s}", "cmd", "pin.forget", "connection", a.words[1],
+	                        "role", a.words[2]);
+	if (ask_keeper(&a.common, ask, &doc, &e) < 0)
+		return cli_fail(&e);
+	json_decref(doc);
+	(void)fprintf(stderr, "forgotten; the next login of %s.%s pins anew\n", a.words[2],
+	              a.words[1]);
+	return CLI_OK;
 }

@@ -206,3 +206,15 @@ def test_reload_takes_all_or_nothing(gateway):
     gateway.wait_event("config.refused", after=mark)
     assert gateway.psql("select 1", user="extra").stdout == "1\n"
     assert "not admitted" in gateway.psql("select 1", user="broken", check=False).stderr
+
+
+def test_pin_forget(gateway, pg):
+    gateway.psql("select 1")
+    done = gateway.hansard("pin", "forget", "shop", "md5", check=False)
+    assert done.returncode == 1 and "nothing is pinned" in done.stderr
+    # The same password set anew: another salt. That is refused until the pin is forgotten.
+    pg.sql("postgres", f"set password_encryption = 'scram-sha-256'; alter role app password '{pg.passwords['app']}'")
+    refused = gateway.psql("select 1", check=False)
+    assert refused.returncode != 0 and "login at the target failed" in refused.stderr
+    gateway.hansard("pin", "forget", "shop", "default")
+    assert gateway.psql("select 2").stdout == "2\n"
