@@ -160,11 +160,13 @@ static void put_session(struct buf *b, const json_t *s) {
 	text_safe(b, json_text(s, "id"), TEXT_LINE);
 	w_bytes(b, STR("  "));
 	text_safe(b, json_text(s, "state"), TEXT_LINE);
-	w_fmt(b, ": %llu frames, %s", (unsigned long long)frames,
-	      covered == frames ? "all signed" : "");
-	if (covered != frames)
-		w_fmt(b, "%llu of them signed", (unsigned long long)covered);
-	w_u8(b, '\n');
+	if (json_object_get(s, "place") != NULL)
+		w_fmt(b, ": %llu good frames before\n", (unsigned long long)frames);
+	else if (covered == frames)
+		w_fmt(b, ": %llu frames, all signed\n", (unsigned long long)frames);
+	else
+		w_fmt(b, ": %llu frames, %llu of them signed\n", (unsigned long long)frames,
+		      (unsigned long long)covered);
 	if (json_text(s, "text").n == 0)
 		return;
 	w_bytes(b, STR("           "));
@@ -189,6 +191,18 @@ static void put_sessions(struct buf *b, const struct verifying *v, bool all) {
 		      verify_state_text(VERIFY_COMPLETE));
 }
 
+static const char *verdict(enum verify_result r) {
+	switch (r) {
+	case VERIFY_OK:
+		return "OK";
+	case VERIFY_UNVERIFIABLE:
+		return "UNVERIFIABLE: nothing wrong was found, but no signature covers it all (yet)";
+	case VERIFY_BAD:
+		return "TAMPERED";
+	}
+	return "?";
+}
+
 static void print_text(const struct verifying *v, const struct verify_report *r, const char *proof,
                        bool all) {
 	struct buf b;
@@ -211,12 +225,7 @@ static void print_text(const struct verifying *v, const struct verify_report *r,
 		w_fmt(&b, ", up to %s", when);
 	}
 	w_fmt(&b, "\njournal  %s\n", journal_name(r->journal));
-	w_fmt(&b, "%s\n", proof);
-	w_fmt(&b, "%s\n",
-	      r->result == VERIFY_OK ? "OK"
-	      : r->result == VERIFY_UNVERIFIABLE
-	              ? "UNVERIFIABLE: nothing wrong was found, but no signature covers it all"
-	              : "TAMPERED");
+	w_fmt(&b, "%s\n%s\n", proof, verdict(r->result));
 	print_buf(&b);
 	buf_fini(&b);
 }
@@ -299,7 +308,9 @@ static int take_vkey(const char *arg, char **ret, struct err *e) {
 
 static int say(const struct verifying *v, const struct verify_args *a,
                const struct verify_report *r) {
-	const char *proof = verify_proof_text(r, a->checkpoint != NULL);
+	const char *proof = r->result == VERIFY_BAD
+	                            ? "Nothing is proven: this is not what was signed."
+	                            : verify_proof_text(r, a->checkpoint != NULL);
 	if (a->common.format == OUT_JSON || a->common.format == OUT_YAML) {
 		json_t *doc = report_json(v, r, proof);
 		print_json(doc, a->common.format);
@@ -316,6 +327,18 @@ static int say(const struct verifying *v, const struct verify_args *a,
 		return CLI_TAMPERED;
 	}
 	return CLI_FAILED;
+}
+
+/* One session is verified when all of it is signed; of a whole store the newest second never is. */
+static void judge_one(const struct verifying *v, const struct verify_args *a,
+                      struct verify_report *r) {
+	size_t idx;
+	json_t *s;
+	if (a->id == NULL || r->result != VERIFY_OK)
+		return;
+	json_array_foreach(v->sessions, idx,
+	                   s) if (json_count(s, "frames_signed") < json_count(s, "frames"))
+		r->result = VERIFY_UNVERIFIABLE;
 }
 
 /* Resolves the id, which needs a store that can still be read; verify_store() opens it anew. */
@@ -359,6 +382,7 @@ static int verify(const struct verify_args *a, struct verifying *v, struct err *
 		(void)err_set(e, rc, "%s", h_err_text(rc));
 		return find_fail(e);
 	}
+	judge_one(v, a, &r);
 	return say(v, a, &r);
 }
 

@@ -153,6 +153,12 @@ def test_a_copy_is_read_and_an_altered_one_is_not_shown_as_true(talked):
     assert done.returncode == 4 and re.search(r"frame \d+", done.stderr)
 
 
+def test_one_session_is_verified_when_all_of_it_is_signed(talked):
+    done = lab.wait_for(lambda: (lambda r: r if r.returncode == 0 else None)(talked.hansard("verify", "@last", "-o", "json", check=False)), "signed")
+    session = json.loads(done.stdout)["sessions"][0]
+    assert session["frames_signed"] == session["frames"] > 3 and session["closed"]
+
+
 def test_without_a_gateway_asking_says_what_to_do(talked, tmp_path):
     config = tmp_path / "h.yaml"
     config.write_text(talked.config.read_text().replace("./data", str(tmp_path / "none")))

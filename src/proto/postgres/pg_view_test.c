@@ -357,6 +357,46 @@ TEST(refused_parse_does_not_rename_what_ran) {
 	check_talk(&t, "error outside\n1 E drop table t (/s) $1 $NULL\n = DROP TABLE\n -> ok 0\n");
 }
 
+TEST(refused_bind_does_not_replace_a_portal) {
+	struct talk t;
+	talk_init(&t);
+	login(&t);
+	client(&t);
+	parse(&t, STR("a"), STR("drop table t"));
+	bind(&t, STR("p"), STR("a"), 1);
+	parse(&t, STR("b"), STR("select 1"));
+	pg_w_empty(&t.bytes, 'S');
+	bind(&t, STR("p"), STR("b"), 2);
+	pg_w_empty(&t.bytes, 'S');
+	execute(&t, STR("p"));
+	pg_w_empty(&t.bytes, 'S');
+	target(&t);
+	pg_w_empty(&t.bytes, '1');
+	pg_w_empty(&t.bytes, '2');
+	pg_w_empty(&t.bytes, '1');
+	pg_w_ready(&t.bytes, 'T');
+	fail(&t, STR("42P03"));
+	pg_w_ready(&t.bytes, 'T');
+	tag(&t, STR("DROP TABLE"));
+	pg_w_ready(&t.bytes, 'T');
+	check_talk(&t, "error outside\n1 E drop table t (p/a) $1 $NULL\n = DROP TABLE\n -> ok 0\n");
+}
+
+TEST(ready_of_the_login_answers_no_command) {
+	struct talk t;
+	talk_init(&t);
+	client(&t);
+	size_t m = pg_w_start_begin(&t.bytes, PG_PROTOCOL_3_0);
+	pg_w_start_end(&t.bytes, m);
+	pg_w_query(&t.bytes, STR("early"));
+	target(&t);
+	pg_w_auth(&t.bytes, PG_AUTH_OK, STR_NONE);
+	pg_w_ready(&t.bytes, 'I');
+	tag(&t, STR("SELECT 0"));
+	pg_w_ready(&t.bytes, 'I');
+	check_talk(&t, "1 Q early\n = SELECT 0\n -> ok 0\n");
+}
+
 TEST(failed_parse_is_shown_with_what_it_said) {
 	struct talk t;
 	talk_init(&t);
