@@ -62,8 +62,8 @@ struct ask {
 	struct list link;
 	uint8_t type;
 	uint8_t kind; /* of Describe and Close: 'S' or 'P'; 0: not known */
-	struct blob
-		name; /* that it sets or asks about; p NULL: not known; of early CopyData: the data */
+	/* That it sets or asks about; p NULL: not known; of early CopyData: the data. */
+	struct blob name;
 	struct statement *statement;
 	struct portal *portal;
 	struct command_view *command;

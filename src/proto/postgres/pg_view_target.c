@@ -218,7 +218,7 @@ static void answer_error(struct pg_view *v, struct ask *a, struct str body) {
 			v->h.error(v->h.arg, fields, v->now_ns);
 		return;
 	}
-	if (a->type != 'Q' && a->type != 'F') {
+	if (a->command == NULL || a->type == 'E') {
 		skip_to_sync(v, fields);
 		return;
 	}
