@@ -294,6 +294,67 @@ TEST(session_slow_client_leaves_others_alone) {
 	world_free(&x);
 }
 
+/* A client that died is not what a target may write for for hours. */
+TEST(session_client_died_while_the_target_speaks) {
+	struct world x;
+	uint8_t block[HEAD + 60000] = { 'R', 0, 0, 0xea, 0x60 };
+	struct linger rst = { .l_onoff = 1, .l_linger = 0 };
+	size_t before, at = 0;
+
+	world_make(&x, 4 * MIB);
+	struct peer *p = admitted(&x);
+
+	for (int i = 0; i < 200; i++) {
+		ssize_t n = write(p->target, block + at, sizeof(block) - at);
+
+		at = (at + (size_t)(n > 0 ? n : 0)) % sizeof(block);
+		turn(&x);
+	}
+	CHECK(!p->has_ended);
+	before = p->stream[STREAM_T].len;
+	(void)setsockopt(p->client, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
+	(void)close(p->client);
+	p->client = -1;
+	for (int i = 0; i < 2000 && !p->has_ended; i++) {
+		ssize_t n = write(p->target, block + at, sizeof(block) - at);
+
+		at = (at + (size_t)(n > 0 ? n : 0)) % sizeof(block);
+		turn(&x);
+	}
+	CHECK(p->has_ended);
+	CHECK_EQ_I(p->end_code, H_ECLOSED);
+	CHECK(p->stream[STREAM_T].len - before > UNHEARD_MAX / 2);
+	CHECK(p->stream[STREAM_T].len - before < 2 * UNHEARD_MAX);
+	world_free(&x);
+}
+
+/* Once told of at the first tick of a fresh worker: its clock had not been started. */
+TEST(session_no_stall_in_the_first_second) {
+	struct world x;
+
+	world_make(&x, MIB);
+	struct thread *t = &x.w.threads[0];
+	struct peer *p = admitted(&x);
+
+	x.is_commit_held = true;
+	say(p->client, 'R', STR("ping"));
+	turns(&x, 2);
+	CHECK(!list_empty(&t->waiting));
+	t->moved_seen = atomic_load(&t->ring.commit->changed);
+	timer_set(t->loop, &t->tick, 0);
+	turns(&x, 3);
+	CHECK(!t->is_stall_told && !p->has_ended);
+	for (unsigned i = 0; i < 2 * STALL_NS / NS_PER_S && !t->is_stall_told; i++) {
+		t->ticked_ns = 0; /* a tick ago, or longer: it counts as two at most */
+		timer_set(t->loop, &t->tick, 0);
+		turn(&x);
+	}
+	CHECK(t->is_stall_told);
+	x.is_commit_held = false;
+	turns(&x, 3);
+	world_free(&x);
+}
+
 TEST(session_undurable_bytes_are_bounded) {
 	struct world x;
 	static uint8_t block[60000] = { 'R', 0, 0, 0xea, 0x5b };

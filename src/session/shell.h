@@ -38,6 +38,7 @@
 #define OUT_HIGH ((size_t)256 * 1024) /* more than this waits for a peer: stop reading the other */
 #define OUT_MAX ((size_t)4 * 1024 * 1024) /* a core that sends more than this has a bug */
 #define LANE_MAX ((size_t)512 * 1024)
+#define UNHEARD_MAX ((uint64_t)1024 * 1024) /* of the target, once the client cannot be told */
 #define UNDURABLE_MAX ((uint64_t)1024 * 1024)
 #define NEED_BUDGET_MAX ((uint64_t)256 * 1024 * 1024)
 #define KEEPER_HOLD_NS (10 * NS_PER_S)
@@ -125,6 +126,8 @@ struct session {
 	uint64_t rec_bytes, rec_known, rec_mark_seq,
 		rec_mark_bytes; /* not yet durable: see events.c */
 
+	uint64_t unheard; /* bytes of the target since the client could not be written any more */
+
 	bool is_bound;  /* the recorder knows slot and generation */
 	bool is_parked; /* the ring is full */
 	bool is_deaf;   /* recording failed: events are best effort, nothing is held any more */
@@ -204,7 +207,7 @@ struct thread {
 
 	bool is_keeper_up, is_draining, is_drain_killed, is_asleep;
 	uint64_t drain_ns;
-	uint64_t moved_ns; /* when durability last moved, or nothing waited */
+	uint64_t ticked_ns, stalled_ns; /* how long something has waited and durability not moved */
 	uint32_t moved_seen;
 	bool is_stall_told;
 

@@ -14,7 +14,9 @@
  * longer. side_flush asserts what DESIGN §4 demands, by a look of its own at the commit memory.
  *
  * A peer that cannot be written any more loses what was queued for it and is still read to its end: its
- * last words are part of the record.
+ * last words are part of the record. A target whose client cannot be told any more is read for
+ * UNHEARD_MAX bytes (the tag of an update, the end of a transaction); then the session ends, as the
+ * target's own writing would have failed had the client been connected to it.
  */
 #include "session/shell.h"
 
@@ -408,6 +410,16 @@ static void discard(struct side_state *d) {
 		read_failed(d, n);
 }
 
+static void count_unheard(struct side_state *d, size_t n) {
+	struct session *s = d->s;
+
+	if (d->which != SIDE_TARGET || !s->sides[SIDE_CLIENT].is_write_dead)
+		return;
+	s->unheard += n;
+	if (s->unheard > UNHEARD_MAX)
+		session_close(s, H_ECLOSED);
+}
+
 void side_read(struct side_state *d) {
 	if (!d->is_open || d->is_eof)
 		return;
@@ -424,6 +436,7 @@ void side_read(struct side_state *d) {
 	d->read_ns = mono_ns();
 	d->to_show = true;
 	d->s->is_dirty = true;
+	count_unheard(d, (size_t)n);
 }
 
 static bool may_read(const struct side_state *d) {

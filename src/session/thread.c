@@ -172,6 +172,7 @@ static void start_drain(struct thread *t, uint64_t until_ns) {
 	t->drain_ns = until_ns;
 	list_each_safe (it, tmp, &t->sessions)
 		session_drain(container_of(it, struct session, link));
+	timer_set(t->loop, &t->tick, thread_now(t));
 }
 
 static void read_mail(struct thread *t, struct mail *m) {
@@ -288,19 +289,23 @@ static void after_sleep(void *arg) {
 
 /* ---- once a second ---- */
 
+/* Counts time that this thread saw pass: when it was stopped itself, so may all have been. */
 static void check_stall(struct thread *t, uint64_t now) {
 	uint32_t seen = atomic_load_explicit(&t->ring.commit->changed, memory_order_relaxed);
+	uint64_t passed = MIN(now - t->ticked_ns, 2 * TICK_NS);
 
+	t->ticked_ns = now;
 	if (list_empty(&t->waiting) || seen != t->moved_seen) {
-		t->moved_ns = now;
+		t->stalled_ns = 0;
 		t->moved_seen = seen;
 		t->is_stall_told = false;
 		return;
 	}
-	if (now - t->moved_ns < STALL_NS || t->is_stall_told)
+	t->stalled_ns += passed;
+	if (t->stalled_ns < STALL_NS || t->is_stall_told)
 		return;
 	t->is_stall_told = true;
-	log_alarm("worker.recorder.stalled", kv_uint("ms", (now - t->moved_ns) / NS_PER_MS));
+	log_alarm("worker.recorder.stalled", kv_uint("ms", t->stalled_ns / NS_PER_MS));
 	worker_tell_stalled(t->w);
 	kill_all(t, H_ERECORDER);
 }
