@@ -56,8 +56,8 @@
 	  "Recorded bytes of one session, before compression; the session ends there. 0: no limit.") \
 	X(G_LIMIT_FAILED_PROOFS, G, "spec.limits.failed_proofs", INT, failed_proofs_max, \
 	  "1..10000", "30", RELOAD, \
-	  "Failed proofs per minute and source network (/24, /64); beyond it, all are refused " \
-	  "unlooked at.") \
+	  "Failed proofs per minute and source network (/24, /64) that are told apart by their " \
+	  "reason; more are counted together, as too-many-failures.") \
 	X(G_THREADS, G, "spec.workers.threads", INT, threads, "1..16", "1", RESTART, \
 	  "Event loop threads of the worker; one per core that it may use.") \
 	/* Connection */ \

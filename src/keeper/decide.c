@@ -27,11 +27,7 @@ enum refuse_reason refuse_reason_of(struct str name) {
 	return REFUSE_NONE;
 }
 
-static enum refuse_reason check_proof(const struct decide_ask *ask) {
-	if (ask->is_draining)
-		return REFUSE_DRAINING;
-	if (ask->is_rate_limited)
-		return REFUSE_RATE;
+static enum refuse_reason wrong_with_proof(const struct decide_ask *ask) {
 	if (ask->admit->proof_kind != PROOF_PASSWORD || ask->proof == PROOF_IS_MALFORMED)
 		return REFUSE_MALFORMED;
 	if (ask->proof == PROOF_IS_UNKNOWN || ask->who == NULL)
@@ -41,6 +37,16 @@ static enum refuse_reason check_proof(const struct decide_ask *ask) {
 	if (ask->now_wall_ns >= ask->expires_wall_ns)
 		return REFUSE_EXPIRED;
 	return REFUSE_NONE;
+}
+
+/* Others' wrong proofs must not lock out who has a right one: one job with an expired token would
+ * else keep out all that share its network. Nobody guesses 200 random bits. */
+static enum refuse_reason check_proof(const struct decide_ask *ask) {
+	if (ask->is_draining)
+		return REFUSE_DRAINING;
+	enum refuse_reason wrong = wrong_with_proof(ask);
+
+	return wrong != REFUSE_NONE && ask->is_rate_limited ? REFUSE_RATE : wrong;
 }
 
 static bool has_access(const struct config_connection *c, const struct config_role *role,

@@ -15,8 +15,8 @@
 #define REFUSE_REASONS(X) \
 	X(DRAINING, "draining", H_EDRAIN, "the gateway is shutting down", "connect again later") \
 	X(RATE, "too-many-failures", H_EREFUSED, \
-	  "this network gave too many wrong proofs in the last minute; nothing of it is looked at", \
-	  "find who sends wrong tokens; spec.limits.failed_proofs sets the limit") \
+	  "the proof was wrong, as were many others of this network in the last minute", \
+	  "find who sends wrong tokens; spec.limits.failed_proofs says when they are counted together") \
 	X(MALFORMED, "malformed-proof", H_EREFUSED, \
 	  "the password was no token of Hansard, or a mistyped one", \
 	  "give a token of `hansard token` as the password") \

@@ -65,7 +65,9 @@ TEST(decide_each_reason) {
 
 	EXPECT((void)0, REFUSE_NONE);
 	EXPECT(k.ask.is_draining = true, REFUSE_DRAINING);
-	EXPECT(k.ask.is_rate_limited = true, REFUSE_RATE);
+	EXPECT((k.ask.is_rate_limited = true, k.ask.proof = PROOF_IS_MALFORMED), REFUSE_RATE);
+	EXPECT((k.ask.is_rate_limited = true, k.ask.now_wall_ns = 100), REFUSE_RATE);
+	EXPECT(k.ask.is_rate_limited = true, REFUSE_NONE); /* others' mistakes lock nobody out */
 	EXPECT(k.ask.proof = PROOF_IS_MALFORMED, REFUSE_MALFORMED);
 	EXPECT(k.admit.proof_kind = PROOF_NONE, REFUSE_MALFORMED);
 	EXPECT((k.ask.proof = PROOF_IS_UNKNOWN, k.ask.who = NULL), REFUSE_UNKNOWN);

@@ -311,8 +311,7 @@ void grants_on_admit(struct keeper *k, const struct ipc_msg *m) {
 		a.ask.is_rate_limited = refusals_limited(k->refusals, a.source,
 		                                         k->rt->config->gateway.failed_proofs_max,
 		                                         loop_now(k->loop));
-		if (!a.ask.is_rate_limited)
-			prove(k, &a);
+		prove(k, &a);
 		asked_load(k, &a);
 		struct decision d = decide(k->rt->config, &a.ask);
 
