@@ -253,7 +253,18 @@ size_t terminal_width(void) {
 
 void print_buf(struct buf *b) {
 	struct str s = buf_peek(b);
-	if (fwrite(s.p, 1, s.n, stdout) != s.n && errno == EPIPE)
-		exit(128 + SIGPIPE);
+	errno = 0;
+	if ((s.n > 0 && fwrite(s.p, 1, s.n, stdout) != s.n) || fflush(stdout) != 0) {
+		if (errno == EPIPE)
+			exit(128 + SIGPIPE);
+		(void)fprintf(stderr, "hansard: the output cannot be written: %s\n",
+		              strerror(errno));
+		exit(CLI_FAILED);
+	}
+	if (b->bad) {
+		(void)fprintf(stderr,
+		              "hansard: a part of the output was too large to be written\n");
+		exit(CLI_FAILED);
+	}
 	buf_clear(b);
 }

@@ -46,7 +46,7 @@ uint64_t json_count(const json_t *doc, const char *key);
 void local_text(char out[LOCAL_TEXT_SIZE], uint64_t wall_ns);
 /* Columns of stdout, 0 when it is no terminal. */
 size_t terminal_width(void);
-/* Writes all of b to stdout; a closed pipe ends the process quietly. */
+/* Writes all of b to stdout; a closed pipe ends the process quietly, any other failure with CLI_FAILED. */
 void print_buf(struct buf *b);
 
 #endif

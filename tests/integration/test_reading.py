@@ -167,6 +167,12 @@ def test_without_a_gateway_asking_says_what_to_do(talked, tmp_path):
         assert done.returncode == 1 and "hansard serve" in done.stderr
 
 
+def test_output_that_cannot_be_written_is_a_failure(talked):
+    for command in (["export", "@last"], ["play", "@last"], ["sessions", "-o", "json"]):
+        done = lab.run(["sh", "-c", 'exec "$0" "$@" > /dev/full', talked.binary, command[0], "--config", talked.config, *command[1:]], check=False)
+        assert done.returncode == 1 and "cannot be written" in done.stderr, command
+
+
 def test_token_arguments(talked):
     for wrong in (["--subject", "x"], ["--kind", "agent"], ["--subject", "x", "--kind", "agent", "--ttl", "soon"],
                   ["--subject", "x", "--kind", "agent", "--context", "novalue"]):
