@@ -201,7 +201,7 @@ int ipc_send(int fd, uint16_t type, uint64_t id, struct str body, const int *fds
 	if (fd_count > 0) {
 		msg.msg_control = control.p;
 		msg.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		struct cmsghdr *c = &control.align;
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));

@@ -71,8 +71,8 @@ static void free_op(struct store_op *op) {
 }
 
 static void free_ops(struct list *ops) {
-	while (!list_empty(ops))
-		free_op(container_of(ops->next, struct store_op, link));
+	list_each_safe (it, tmp, ops)
+		free_op(container_of(it, struct store_op, link));
 }
 
 void store_forget(struct recorder *r) {
@@ -214,7 +214,7 @@ void sign_done(struct recorder *r, int code, struct str note) {
 	if (code == 0 &&
 	    (c.size != r->sign_asked || memcmp(c.root, r->sign_root, SHA256_SIZE) != 0))
 		code = H_EPROTO;
-	if (code < 0) {
+	if (code != 0) {
 		rec_alarm(r, "record.sign.refused", "the keeper does not sign the log", code);
 		recorder_start(r); /* perhaps it signed something of which we did not hear */
 		return;

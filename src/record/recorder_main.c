@@ -82,8 +82,8 @@ static void hook_to_keeper(void *arg, uint16_t type, uint64_t id, struct str bod
 }
 
 static void flush_out(struct process *p) {
-	while (!list_empty(&p->out)) {
-		struct out_msg *m = list_first(&p->out, struct out_msg, link);
+	list_each_safe (it, tmp, &p->out) {
+		struct out_msg *m = container_of(it, struct out_msg, link);
 
 		if (ipc_send(p->keeper.fd, m->type, m->id, buf_peek(&m->body), NULL, 0) == H_EBUSY)
 			return;
@@ -312,8 +312,9 @@ static int serve(struct process *p) {
 		if (loop_turn(p->loop, timeout) < 0)
 			return 1;
 	}
-	/* Workers die with the supervisor; until they have, they may still publish. */
-	uint64_t end = mono_ns() + NS_PER_S / 2;
+	/* Workers die with the supervisor; until they have, they may still publish. After an orderly
+	 * drain there are none. */
+	uint64_t end = p->is_drained ? 0 : mono_ns() + NS_PER_S / 2;
 
 	while (mono_ns() < end) {
 		if (recorder_turn(p->r) != 0)

@@ -333,7 +333,7 @@ static void answer_to(struct pg_view *v, struct ask *a, uint8_t type, struct str
 			answer_complete(v, a, STR_NONE);
 		break;
 	case 's':
-		if (a->type == 'E')
+		if (c != NULL && a->type == 'E')
 			command_end(v, a, VIEW_SUSPENDED);
 		break;
 	case 'G':
