@@ -25,17 +25,17 @@
 #define CALLS_ALL \
 	"accept4", "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "close", \
 		"close_range", "dup", "dup2", "dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", \
-		"epoll_pwait2", "epoll_wait", "eventfd2", "exit", "exit_group", "fcntl", "fstat", \
-		"futex", "getegid", "geteuid", "getgid", "getpeername", "getpid", "getppid", \
-		"getrandom", "getrusage", "getsockname", "getsockopt", "gettid", "gettimeofday", \
-		"getuid", "lseek", "madvise", "membarrier", "mincore", "mlock", "mlock2", \
-		"mremap", "munlock", "munmap", "nanosleep", "pipe2", "poll", "ppoll", "pread64", \
-		"preadv", "pwrite64", "pwritev", "read", "readv", "recvfrom", "recvmsg", \
-		"restart_syscall", "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", \
-		"rt_sigtimedwait", "sched_getaffinity", "sched_getparam", "sched_getscheduler", \
-		"sched_yield", "sendmsg", "sendto", "set_robust_list", "set_tid_address", \
-		"setsockopt", "shutdown", "sigaltstack", "sysinfo", "timerfd_create", \
-		"timerfd_settime", "times", "uname", "write", "writev"
+		"epoll_pwait2", "epoll_wait", "eventfd2", "exit", "exit_group", "fstat", "futex", \
+		"getegid", "geteuid", "getgid", "getpeername", "getpid", "getppid", "getrandom", \
+		"getrusage", "getsockname", "getsockopt", "gettid", "gettimeofday", "getuid", \
+		"lseek", "madvise", "membarrier", "mincore", "mlock", "mlock2", "mremap", \
+		"munlock", "munmap", "nanosleep", "pipe2", "poll", "ppoll", "pread64", "preadv", \
+		"pwrite64", "pwritev", "read", "readv", "recvfrom", "recvmsg", "restart_syscall", \
+		"rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", \
+		"sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_yield", \
+		"set_robust_list", "set_tid_address", "setsockopt", "shutdown", "sigaltstack", \
+		"sysinfo", "timerfd_create", "timerfd_settime", "times", "uname", "write", \
+		"writev"
 
 /* Files, as far as Landlock and the uid allow them. */
 #define CALLS_FILES \
@@ -158,6 +158,32 @@ static int add_harmless_forms(scmp_filter_ctx ctx) {
 	return rc;
 }
 
+/* Owner and signal of a descriptor stay out: F_SETOWN with F_SETSIG is kill(2) by another name. */
+static int add_fcntl(scmp_filter_ctx ctx) {
+	static const int commands[] = { F_DUPFD,    F_DUPFD_CLOEXEC, F_GETFD,     F_SETFD,
+		                        F_GETFL,    F_SETFL,         F_GETLK,     F_SETLK,
+		                        F_SETLKW,   F_OFD_GETLK,     F_OFD_SETLK, F_ADD_SEALS,
+		                        F_GET_SEALS };
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(commands) && rc == 0; i++)
+		rc = add_arg(ctx, SCMP_SYS(fcntl), SCMP_A1(SCMP_CMP_EQ, (unsigned)commands[i]));
+	return rc;
+}
+
+/* Without MSG_FASTOPEN, which connects: a listener that is shut down is an unconnected socket. */
+static int add_sends(scmp_filter_ctx ctx, bool may_connect) {
+	static const char *const names[] = { "sendmsg", "sendto", NULL };
+	int rc;
+
+	if (may_connect)
+		return add(ctx, SCMP_ACT_ALLOW, names);
+	rc = add_arg(ctx, SCMP_SYS(sendmsg), SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
+	return rc == 0 ? add_arg(ctx, SCMP_SYS(sendto),
+	                         SCMP_A3(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0))
+	               : rc;
+}
+
 static int add_role(scmp_filter_ctx ctx, enum role role) {
 	static const char *const connect_call[] = { "connect", NULL };
 	int rc = 0;
@@ -189,6 +215,10 @@ static int fill_child(scmp_filter_ctx ctx, enum role role) {
 		rc = add_own_signals(ctx);
 	if (rc == 0)
 		rc = add_memory(ctx, role == ROLE_EGRESS);
+	if (rc == 0)
+		rc = add_fcntl(ctx);
+	if (rc == 0)
+		rc = add_sends(ctx, role == ROLE_EGRESS);
 	if (rc == 0)
 		rc = add_harmless_forms(ctx);
 	return rc == 0 ? add_role(ctx, role) : rc;

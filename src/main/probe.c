@@ -115,6 +115,10 @@ static bool trace(void) {
 static bool kill_other(void) {
 	return kill(scene.neighbour, 0) == 0;
 }
+/* fcntl(2) can have the kernel send any signal when a descriptor becomes readable. */
+static bool signal_by_owner(void) {
+	return fcntl(scene.pipe[0], F_SETOWN, scene.neighbour) == 0;
+}
 static bool kill_self(void) {
 	return kill(getpid(), 0) == 0;
 }
@@ -141,6 +145,8 @@ static bool socket_unix(void) {
 
 /* On the descriptor of an unconnected socket made beforehand: what if one were smuggled in? */
 static int spare_socket = -1;
+/* What a worker has: a listening socket of its own. */
+static int spare_listener = -1;
 
 static bool connects(const char *address, uint16_t port) {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
@@ -156,6 +162,23 @@ static bool connect_tcp(void) {
 }
 static bool connect_metadata(void) {
 	return connects("169.254.169.254", 80);
+}
+/* A listener that is shut down is an unconnected socket, and MSG_FASTOPEN connects without connect. */
+static bool connect_by_send(void) {
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(1) };
+	struct iovec iov = { .iov_base = &in, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_name = &in, .msg_namelen = sizeof(in), .msg_iov = &iov, .msg_iovlen = 1
+	};
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	(void)shutdown(spare_listener, SHUT_RDWR);
+	if (sendto(spare_listener, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&in,
+	           sizeof(in)) >= 0 ||
+	    (errno != EPERM && errno != EACCES))
+		return true;
+	return sendmsg(spare_listener, &msg, MSG_FASTOPEN | MSG_NOSIGNAL) >= 0 ||
+	       (errno != EPERM && errno != EACCES);
 }
 static bool bind_tcp(void) {
 	struct sockaddr_in in = { .sin_family = AF_INET };
@@ -253,6 +276,7 @@ static const struct row {
 	{ "process_vm_readv of another", vm_readv },
 	{ "ptrace another", trace },
 	{ "signal another", kill_other },
+	{ "signal another by fcntl", signal_by_owner },
 	{ "signal itself", kill_self },
 	{ "socket: TCP", socket_tcp },
 	{ "socket: UDP", socket_udp },
@@ -260,6 +284,7 @@ static const struct row {
 	{ "socket: Unix", socket_unix },
 	{ "connect", connect_tcp },
 	{ "connect 169.254.169.254", connect_metadata },
+	{ "connect by send", connect_by_send },
 	{ "bind", bind_tcp },
 	{ "listen", listen_tcp },
 	{ "accept on a given listener", accept_given },
@@ -399,7 +424,8 @@ static no_return void try_inside(enum role role, const struct row *row) {
 	const char *note = NULL;
 
 	spare_socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (!confines(role, &note) || note != NULL)
+	spare_listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (listen(spare_listener, 1) != 0 || !confines(role, &note) || note != NULL)
 		_exit(NOT_CONFINED);
 	/* exec answers by its own exit status, which is 0 too. */
 	_exit(row->fn() ? TRIED_YES : TRIED_NO);
