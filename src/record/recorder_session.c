@@ -180,9 +180,11 @@ void rec_session_event(struct recorder *r, struct rec_session *s, const struct r
 		return;
 	}
 	queue_up(r, s, e);
-	check_quota(r, s, e->len);
-	if (e->type == REC_END && s->state == SS_OPEN)
+	/* An END over the quota still ends: nothing would come after it to free the slot. */
+	if (e->type == REC_END)
 		take_end(r, s, e, bytes);
+	else
+		check_quota(r, s, e->len); /* last: it may free the session */
 }
 
 /* --- loss --- */
