@@ -1,5 +1,5 @@
 /*
- * text_fuzz.c: no recorded byte reaches a terminal raw, and JSON stays the document that it was.
+ * shown_fuzz.c: no recorded byte reaches a terminal raw, and JSON stays the document that it was.
  */
 #include <jansson.h>
 
