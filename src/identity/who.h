@@ -39,8 +39,8 @@ struct who {
 	size_t context_count;
 	bool context_verified;
 	struct str connection; /* the only one it is good for; empty: any */
-	struct str
-		credential; /* id of the credential, for the record; not a part of the JSON form */
+	/* id of the credential, for the record; not a part of the JSON form */
+	struct str credential;
 };
 
 /* The form that is kept in state.db and asked for over control.sock: subject, kind, groups,

@@ -34,8 +34,8 @@ struct start {
 	uint32_t thread_count; /* worker, recorder (at its start; later rings come by SUP_RING) */
 	struct start_thread threads[START_THREADS_MAX];
 	struct str config_path; /* keeper */
-	struct str
-		store_path; /* recorder: absolute, from SUP_CONFIG; keeper: empty, it reads the configuration */
+	/* recorder: absolute, from SUP_CONFIG; keeper: empty, it reads the configuration */
+	struct str store_path;
 	uint8_t node_boot[16]; /* random id of this boot, the same for all */
 	bool log_json;
 	uint8_t log_level;

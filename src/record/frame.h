@@ -136,8 +136,8 @@ struct frame_span {
 struct frame_builder {
 	struct buf raw;
 	uint32_t n_events, n_commands, commands_cap;
-	struct frame_span
-		*commands;    /* command events in raw, after len; the first event's is set late */
+	/* command events in raw, after len; the first event's is set late */
+	struct frame_span *commands;
 	size_t first_payload; /* bytes of the first event's payload */
 	uint64_t first_mono, last_mono;
 	uint8_t first_type, first_flags;

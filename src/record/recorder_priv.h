@@ -180,8 +180,8 @@ struct recorder {
 	enum store_state store_state;
 	struct journal j;
 	struct pool *pool;
-	struct frame_codec
-		*codec[REC_HELPERS_MAX + 1]; /* [0]: main thread when there are no helpers */
+	/* [0]: main thread when there are no helpers */
+	struct frame_codec *codec[REC_HELPERS_MAX + 1];
 	struct frame_codec *main_codec;
 	struct rec_ring *rings[REC_RINGS_MAX];
 	unsigned ring_count;

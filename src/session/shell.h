@@ -151,8 +151,8 @@ struct session {
 	uint32_t backend_pid;
 	struct sockaddr_storage peer;
 	struct tls_ctx *listen_tls; /* NULL: none */
-	struct timer
-		life; /* admission deadline, session_max, grace, close, linger: one at a time */
+	/* admission deadline, session_max, grace, close, linger: one at a time */
+	struct timer life;
 	struct timer core_timer;
 	uint64_t opened_ns;
 	uint32_t commands;

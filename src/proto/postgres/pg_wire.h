@@ -170,8 +170,8 @@ struct pg_column {
 	uint32_t type_oid;
 	int16_t type_len;
 	int32_t type_mod;
-	uint16_t
-		format; /* always 0 where it answers a Describe of a statement: Bind says it then */
+	/* always 0 where it answers a Describe of a statement: Bind says it then */
+	uint16_t format;
 };
 int pg_row_desc_parse(struct pg_row_desc *out, struct str body) must_use; /* T */
 bool pg_row_desc_next(struct pg_row_desc *it, struct pg_column *out);
