@@ -7,7 +7,7 @@ set -euo pipefail
 
 build="gcc libc6-dev make meson ninja-build pkg-config libssl-dev libzstd-dev libyaml-dev libseccomp-dev libjansson-dev libsqlite3-dev"
 quickstart="$build postgresql postgresql-client openssl zstd python3 procps util-linux"
-check="$quickstart clang-14 libclang-rt-14-dev llvm-14 clang-tidy-14 clang-format-14 python3-pytest dpkg-dev patch tshark iproute2 \
+check="$quickstart clang-14 libclang-rt-14-dev llvm-14 clang-tidy-14 clang-format-14 python3-pytest dpkg-dev patch tshark mandoc iproute2 \
 postgresql-server-dev-15 libpq-dev xz-utils bzip2 diffutils"
 bench="$quickstart pgbouncer"
 
