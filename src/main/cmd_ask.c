@@ -175,6 +175,7 @@ struct pin_args {
 	size_t count;
 };
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's type */
 static error_t parse_pin(int key, char *arg, struct argp_state *state) {
 	struct pin_args *a = state->input;
 	switch (key) {
