@@ -364,6 +364,17 @@ static void drop_target(struct session *s) {
 	s->sides[SIDE_AUX].owed = 0;
 }
 
+/* Answers that wait for a record that will not come are not shown (both-ways). How far into a message
+ * the client is then, nobody knows: closing is all that is left to say. */
+static void drop_answers(struct session *s) {
+	struct side_state *client = &s->sides[SIDE_CLIENT];
+
+	if (client->mark_count == 0)
+		return;
+	side_drop_out(client);
+	client->is_write_dead = true;
+}
+
 /* All of a kill but the run. */
 static void kill_now(struct session *s, int code) {
 	if (s->state == S_ENDED)
@@ -378,6 +389,8 @@ static void kill_now(struct session *s, int code) {
 		.unsent = s->sides[SIDE_TARGET].out_end - s->sides[SIDE_TARGET].sent,
 	};
 	drop_target(s);
+	if (s->is_deaf)
+		drop_answers(s);
 
 	session_event(s, &ev);
 	session_close(s, code);

@@ -473,6 +473,29 @@ TEST(session_recording_fails) {
 	fails_with(RING_SLOT_QUOTA, "EQUOTA");
 }
 
+/* Held answers are not let go because their record failed: neither by a slot's state nor by its end. */
+TEST(session_recording_fails_both_ways) {
+	for (int is_gone = 0; is_gone < 2; is_gone++) {
+		struct world x;
+
+		world_make(&x, MIB);
+		x.durable = DURABLE_BOTH_WAYS;
+		struct peer *p = admitted(&x);
+
+		x.is_commit_held = true;
+		say(p->target, 'R', STR("answer"));
+		turns(&x, 3);
+		if (is_gone == 1)
+			thread_mail(&x.w.threads[0], mail_new(MAIL_RECORDER_GONE, STR_NONE));
+		else
+			ring_set_state(&x.ring, p->slot, RING_SLOT_FAILED);
+		turns(&x, 4);
+		CHECK(!client_has(&x, p, "answer"));
+		CHECK(is_eof(p->client));
+		world_free(&x);
+	}
+}
+
 /* The recorder dies while the ring is full: the error is said all the same, and nobody hangs. */
 TEST(session_recorder_dies_with_a_full_ring) {
 	struct world x;
