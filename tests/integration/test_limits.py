@@ -103,6 +103,31 @@ def tls_client(gateway):
     return ssl.create_default_context(cafile=str(gateway.store / "ca.pem")).wrap_socket(s, server_hostname="localhost")
 
 
+def logged_in(gateway, token=None):
+    """A client past its ReadyForQuery."""
+    password = (token or gateway.token()).encode() + b"\0"
+    s = tls_client(gateway)
+    s.settimeout(lab.WAIT)
+    s.sendall(lab.startup() + b"p" + struct.pack("!i", 4 + len(password)) + password)
+    got = b""
+    while not got.endswith(b"Z\0\0\0\5I"):
+        data = s.recv(65536)
+        assert data, lab.error_fields(got)
+        got += data
+    return s
+
+
+def query(text):
+    return b"Q" + struct.pack("!i", 5 + len(text)) + text.encode() + b"\0"
+
+
+def asks_and_does_not_read(gateway, token=None):
+    s = logged_in(gateway, token)
+    s.sendall(query("select repeat('s', 1000) from generate_series(1, 20000000)"))
+    assert s.recv(1) == b"T"
+    return s
+
+
 def rss(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
@@ -131,9 +156,7 @@ def test_slow_and_silent_peers_leave_others_untouched(shared_gateway):
     half = [tls_client(g) for _ in range(10)]
     for h in half:
         h.sendall(lab.startup()[:7])
-    # One that asks for much and never reads.
-    env = {**os.environ, "PGPASSWORD": g.token()}
-    stuck = subprocess.Popen(["psql", g.conninfo(), "-XAtqc", "select repeat('s', 1000) from generate_series(1, 300000)"], stdout=subprocess.PIPE, env=env)
+    stuck = [asks_and_does_not_read(g) for _ in range(4)]
     worker = g.children()["worker"]
     before = rss(worker)
     stop = threading.Event()
@@ -155,12 +178,37 @@ def test_slow_and_silent_peers_leave_others_untouched(shared_gateway):
     stop.set()
     thread.join()
     grown = rss(worker) - before
-    print(f"worker grew by {grown} KiB with 50 silent, 10 half-started, one stuck reader and a flood beside")
+    print(f"worker grew by {grown} KiB with 50 silent, 10 half-started, four that do not read, and a flood beside")
     assert grown < 64 * 1024
-    stuck.kill()
-    stuck.communicate()
-    for s in silent + half:
+    for s in silent + half + stuck:
         s.close()
+
+
+def test_wrong_proofs_lock_nobody_out(shared_gateway):
+    g = shared_gateway
+    token = g.token()
+    wrong = f"hsd1_{'x' * 40}".encode() + b"\0"
+    for _ in range(80):
+        s = tls_client(g)
+        s.sendall(lab.startup() + b"p" + struct.pack("!i", 4 + len(wrong)) + wrong)
+        assert lab.error_fields(lab.read_all(s))["C"] == "28000"
+        s.close()
+    assert g.psql("select 1", token).stdout == "1\n"
+    ref = lab.SHORT_ID.search(g.psql("select 1", "hsd1_wrong", check=False).stderr).group()
+    assert g.json("why", ref)["reason"] == "too-many-failures"
+
+
+def test_client_killed_in_a_long_answer(gateway):
+    """The backend must not go on for a client that is dead: DROP DATABASE would wait for it."""
+    token = gateway.token()
+    clients = [asks_and_does_not_read(gateway, token) for _ in range(3)]
+    count = "select count(*) from pg_stat_activity where usename = 'app'"
+    assert gateway.pg.sql("postgres", count) == "3\n"
+    for client in clients:  # with answers unread: the kernel resets the connection
+        client.close()
+    lab.wait_for(lambda: gateway.pg.sql("postgres", count) == "0\n", "the backends to end")
+    gateway.wait_event("session.closed", reason="ECLOSED")
+    lab.wait_for(lambda: all(not s["open"] for s in gateway.json("sessions")) and len(gateway.json("sessions")) == 3, "the sessions to be closed on the record")
 
 
 def test_many_parameters_and_long_messages_are_refused_cleanly(shared_gateway):
