@@ -106,7 +106,14 @@ unit() { # directory factor [variables...]
 
 stage_deps() {
 	stage deps "packages for building and testing"
-	step "tools/deps.sh" build/logs/deps.log tools/deps.sh build quickstart check || exit_now
+	if tools/deps.sh build quickstart check >build/logs/deps.log 2>&1; then
+		add 1 0 0
+	elif step "tools/deps.sh" build/logs/deps-build.log tools/deps.sh build quickstart; then
+		# Without a network: what can be built can be tested, as far as the tools are there.
+		skip "packages for testing" "$(grep -E 'installing|missing|could not|apt-get install' build/logs/deps.log | tail -n 2 | xargs)"
+	else
+		exit_now
+	fi
 	stage_end
 }
 
