@@ -32,18 +32,35 @@ static int fail(struct err *e, const char *what, const char *path) {
 	return err_set(e, code, "%s %s: %s", what, path, strerror(errno));
 }
 
+/* A directory that was there: nobody but us, root and the role's user may own it, a link leads where
+ * somebody else wants, and where everybody writes anybody puts another file in a file's place. */
+static int check_dir(const char *path, const struct stat *st, const struct passwd *pw,
+                     struct err *e) {
+	bool is_ours = st->st_uid == 0 || st->st_uid == geteuid() ||
+	               (pw != NULL && st->st_uid == pw->pw_uid);
+
+	if (!S_ISDIR(st->st_mode))
+		return err_set(e, H_EPERM, "%s is not a directory of its own", path);
+	if (!is_ours)
+		return err_set(e, H_EPERM, "%s belongs to uid %u; give it to the gateway's user",
+		               path, st->st_uid);
+	if ((st->st_mode & S_IWOTH) != 0)
+		return err_set(e, H_EPERM, "%s is writable by everybody; chmod o-w it", path);
+	return 0;
+}
+
 /* A directory, made when absent. Owner: the packaged user of the role, if we are root and it
  * exists; a directory that is there keeps the owner that somebody gave it. */
 static int make_dir(const char *path, mode_t mode, const char *user, struct err *e) {
-	const struct passwd *pw;
+	const struct passwd *pw = geteuid() == 0 && user != NULL ? getpwnam(user) : NULL;
 	struct stat st;
 
 	if (mkdir(path, mode) != 0) {
-		if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-			return 0;
+		/* The store itself may be a link to a volume; what is in it, by no link. */
+		if (errno == EEXIST && (user == NULL ? stat : lstat)(path, &st) == 0)
+			return check_dir(path, &st, pw, e);
 		return fail(e, "cannot make the directory", path);
 	}
-	pw = geteuid() == 0 && user != NULL ? getpwnam(user) : NULL;
 	if (pw != NULL && chown(path, pw->pw_uid, pw->pw_gid) != 0)
 		return fail(e, "cannot give away the directory", path);
 	return 0;

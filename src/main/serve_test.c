@@ -139,6 +139,35 @@ TEST(serve_store_says_why_not) {
 	CHECK(strstr(e.text, "/nonexistent/a/b") != NULL);
 }
 
+/* Directories that somebody else could have put there, or can put files into. */
+TEST(serve_store_of_somebody_else) {
+	struct serve_store s;
+	struct err e = { 0 };
+	char dir[] = "/tmp/hansard-serve-XXXXXX", path[64], keeper[80];
+
+	REQUIRE(mkdtemp(dir) != NULL);
+	(void)snprintf(path, sizeof(path), "%s/data", dir);
+	(void)snprintf(keeper, sizeof(keeper), "%s/keeper", path);
+	REQUIRE(serve_store_open(&s, str_of(path), &e) == 0);
+	serve_store_close(&s);
+	REQUIRE(chmod(path, 0777) == 0);
+	CHECK_EQ_I(serve_store_open(&s, str_of(path), &e), H_EPERM);
+	REQUIRE(chmod(path, 0755) == 0 && chmod(keeper, 0777) == 0);
+	CHECK_EQ_I(serve_store_open(&s, str_of(path), &e), H_EPERM);
+	REQUIRE(rmdir(keeper) == 0 && symlink("/", keeper) == 0);
+	CHECK_EQ_I(serve_store_open(&s, str_of(path), &e), H_EPERM);
+	REQUIRE(unlink(keeper) == 0);
+	if (geteuid() == 0) {
+		REQUIRE(mkdir(keeper, 0700) == 0 && chown(keeper, 12345, 12345) == 0);
+		CHECK_EQ_I(serve_store_open(&s, str_of(path), &e), H_EPERM);
+		REQUIRE(rmdir(keeper) == 0);
+	}
+	CHECK_EQ_I(serve_store_open(&s, str_of(path), &e), 0);
+	serve_store_close(&s);
+	auto_free char *clean = xasprintf("rm -r %s", dir);
+	CHECK_EQ_I(system(clean), 0);
+}
+
 TEST(serve_rings_have_numbers) {
 	struct serve_rings r = { .next_id = 0xfffe };
 	struct start s;
