@@ -245,7 +245,29 @@ static void said_copy_end(struct pg_view *v) {
 		ask_push(v, 'c');
 }
 
+/* What the target will not read is owed no answer: a Query here would take the one of the next. */
+static void said_in_vain(struct pg_view *v, uint8_t type, struct str body, bool is_whole) {
+	if (type == 'Q')
+		said_query(v, body, is_whole);
+	else if (type == 'E')
+		said_execute(v, body);
+	else if (type == 'F')
+		said_function(v, body, is_whole);
+	else
+		return;
+	struct ask *a = list_first(&v->asks, struct ask, link);
+	a->command->is_not_run = true;
+	portal_unref(
+		&a->command->portal); /* its Bind was not read either: what it meant is not known */
+	command_end(v, a, VIEW_SKIPPED);
+}
+
 static void client_message(struct pg_view *v, uint8_t type, struct str body, bool is_whole) {
+	if (v->is_skipping && type != 'S') {
+		said_in_vain(v, type, body, is_whole);
+		return;
+	}
+	v->is_skipping = false;
 	switch (type) {
 	case 'Q':
 		said_query(v, body, is_whole);

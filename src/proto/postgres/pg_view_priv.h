@@ -88,7 +88,8 @@ struct pg_view {
 	bool is_logged_in; /* the first ReadyForQuery answers the login, not a command */
 	struct list asks;
 	uint64_t commands;
-	bool is_copy_in; /* the target reads CopyData: Sync is swallowed */
+	bool is_copy_in;  /* the target reads CopyData: Sync is swallowed */
+	bool is_skipping; /* after an error: the target reads nothing up to the next Sync */
 	uint64_t now_ns, now_seq;
 };
 

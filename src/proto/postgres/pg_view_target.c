@@ -204,6 +204,7 @@ static void skip_to_sync(struct pg_view *v, struct pg_fields fields) {
 		command_end(v, a, has_said ? VIEW_SKIPPED : VIEW_FAILED);
 		has_said = true;
 	}
+	v->is_skipping = a == NULL;
 	if (!has_said && v->h.error != NULL)
 		v->h.error(v->h.arg, fields, v->now_ns);
 }
@@ -230,6 +231,7 @@ static void answer_error(struct pg_view *v, struct ask *a, struct str body) {
 
 static void answer_ready(struct pg_view *v) {
 	struct ask *a;
+	v->is_skipping = false; /* it has read a Sync, if one that was said before the error */
 	if (!v->is_logged_in) {
 		v->is_logged_in = true;
 		return;

@@ -501,6 +501,36 @@ static void copy_in(struct talk *t, bool is_early) {
 	pg_w_ready(&t->bytes, 'I');
 }
 
+/* bug: a Query that a skipping target never read took the answer of the Sync, and each command after it
+ * the rows of another. */
+TEST(said_to_a_skipping_target) {
+	struct talk t;
+	talk_init(&t);
+	login(&t);
+	client(&t);
+	parse(&t, STR(""), STR("selec 1"));
+	pg_w_empty(&t.bytes, 'H');
+	target(&t);
+	fail(&t, STR("42601"));
+	client(&t);
+	pg_w_query(&t.bytes, STR("select 'unread'"));
+	parse(&t, STR("s"), STR("select 'unread too'"));
+	bind(&t, STR(""), STR("s"), 1);
+	execute(&t, STR(""));
+	message(&t, 'd', STR("unread"));
+	pg_w_empty(&t.bytes, 'c');
+	pg_w_empty(&t.bytes, 'S');
+	pg_w_query(&t.bytes, STR("delete from orders"));
+	target(&t);
+	pg_w_ready(&t.bytes, 'I');
+	tag(&t, STR("DELETE 3"));
+	pg_w_ready(&t.bytes, 'I');
+	check_talk(&t, "error outside\n"
+	               "1 Q select 'unread'\n -> skipped 0\n"
+	               "2 E ?\n -> skipped 0\n"
+	               "3 Q delete from orders\n = DELETE 3\n -> ok 0\n");
+}
+
 TEST(copy_in_asked_for_and_early) {
 	for (int is_early = 0; is_early < 2; is_early++) {
 		struct talk t;
