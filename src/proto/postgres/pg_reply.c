@@ -360,6 +360,7 @@ static int on_ready(struct pg_core *c, const struct pg_in *in) {
 		return rc;
 	c->answer.has_begun = false;
 	c->is_copy_in = false;
+	c->is_skipping = false; /* it has read a Sync, if one that was said before the error */
 	if (c->track.count > 0 || c->is_extended)
 		return PG_PASS;
 	c->copy_ahead = 0;

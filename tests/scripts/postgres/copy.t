@@ -88,6 +88,18 @@ U d "x" | c | S
 < Z "I"
 R Z "I"
 idle yes
+# the same, and the client ends the COPY that never was with a Query: it is read, for the Sync has been
+> P '' 'copy t from stdin' i16:0 | B '' '' i16:0 i16:0 i16:0 | E '' i32:0 | S
+U P '' 'copy t from stdin' i16:0 | B '' '' i16:0 i16:0 i16:0 | E '' i32:0 | S
+< 1 | 2 | G i8:0 i16:1 i16:0 | error ERROR P0001 'trigger' | Z "I"
+R 1 | 2 | G i8:0 i16:1 i16:0 | error ERROR P0001 | Z "I"
+cmd execute failed COPY P0001 rows=0 bytes=0 t=12GE text=copy t from stdin
+> Q 'delete from t'
+U Q 'delete from t'
+< C 'DELETE 3' | Z "I"
+R C 'DELETE 3' | Z "I"
+cmd query ok DELETE - rows=3 bytes=0 t=CZ text=delete from t
+idle yes
 # two COPYs in one Query
 > Q 'copy a from stdin; copy b from stdin; select 1'
 U Q 'copy a from stdin; copy b from stdin; select 1'
