@@ -52,14 +52,15 @@ static void flush(struct chan *c) {
 	loop_want(c->k->loop, &c->w, LOOP_IN);
 }
 
-static void receive(struct chan *c) {
+/* False when there is nothing more. */
+static bool receive(struct chan *c) {
 	/* A budget per turn: one peer that floods does not starve the others. */
 	for (int i = 0; i < 64; i++) {
 		struct ipc_msg m;
 		int rc = ipc_recv(c->w.fd, c->k->packet, &m);
 
 		if (rc == 0)
-			return;
+			return false;
 		if (rc == H_EPROTO || (rc > 0 && !ipc_fits(&m, c->peer, ROLE_KEEPER))) {
 			log_warn("ipc.message.refused", kv_z("from", role_name(c->peer)));
 			if (rc > 0)
@@ -71,11 +72,17 @@ static void receive(struct chan *c) {
 			loop_del(c->k->loop, &c->w);
 			if (c->peer == ROLE_SUPERVISOR)
 				loop_stop(c->k->loop);
-			return;
+			return false;
 		}
 		c->fn(c->k, &m);
 		ipc_msg_close(&m);
 	}
+	return true;
+}
+
+void chan_drain(struct chan *c) {
+	while (c->w.is_added && receive(c))
+		;
 }
 
 static void on_ready(struct watch *w, unsigned events) {
@@ -84,7 +91,7 @@ static void on_ready(struct watch *w, unsigned events) {
 	if ((events & LOOP_OUT) != 0)
 		flush(c);
 	if ((events & (LOOP_IN | LOOP_HUP)) != 0)
-		receive(c);
+		(void)receive(c);
 }
 
 int chan_open(struct chan *c, int fd) {

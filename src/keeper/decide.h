@@ -40,9 +40,9 @@
 	  "add a rule to spec.access, or issue the token with --group") \
 	X(NO_DATABASE, "database-not-allowed", H_EREFUSED, \
 	  "the database is not in the connection's list", "add it to spec.databases.allow") \
-	X(SESSIONS, "session-limit", H_EREFUSED, "the gateway serves as many sessions as it may", \
+	X(SESSIONS, "session-limit", H_EBUSY, "the gateway serves as many sessions as it may", \
 	  "raise spec.limits.sessions") \
-	X(IDENTITY_SESSIONS, "identity-session-limit", H_EREFUSED, \
+	X(IDENTITY_SESSIONS, "identity-session-limit", H_EBUSY, \
 	  "this identity has as many sessions as it may", \
 	  "raise spec.limits.sessions_per_identity") \
 	X(STORE, "store-refuses", H_ENOSPACE, "the store takes no new session", \

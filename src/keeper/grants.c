@@ -5,7 +5,8 @@
  *
  * so nothing is connected before frame 0 of the session's record is durable. What fails on the way is
  * REFUSE with a reference; what was opened by then is abandoned at the recorder. Each question is a
- * struct op with an id of its own and a time limit: answers that nobody waits for are closed.
+ * struct op with an id of its own and a time limit: answers that nobody waits for are closed. Who is
+ * asked may be away, or still recovering: then the admission waits a while (grants_wait.c).
  *
  * Invariants:
  * 1. A grant is in `grants` from OPEN to SESSION_GONE, and counts in its subject's sessions as long.
@@ -16,7 +17,7 @@
 #include "identity/token.h"
 #include "keeper/grants_priv.h"
 
-enum { OPEN_TIMEOUT_S = 15, ARENA_MAX = 128 * 1024, TEXT_MAX_ = 64 };
+enum { ARENA_MAX = 128 * 1024, TEXT_MAX_ = 160 };
 
 static_assert((int)CONFIG_TLS_VERIFY_FULL == (int)TLS_VERIFY_FULL &&
                       (int)CONFIG_TLS_VERIFY_CA == (int)TLS_VERIFY_CA &&
@@ -99,6 +100,8 @@ void grant_free(struct keeper *k, struct grant_row *g) {
 		(void)map_del(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key)));
 	(void)map_del(k->grants, map_key_u64(&g->id));
 	subject_count(k, g->subject, -1);
+	grant_op_drop(k, g->op);
+	grant_settled(k, g);
 	if (g->state == GRANT_LIVE && state_grant_del(k->state, g->id) < 0)
 		log_error("keeper.state.failed", kv_z("what", "grant"));
 	grant_login_over(g);
@@ -117,14 +120,38 @@ static void send_refuse(struct keeper *k, uint64_t worker_id, int code, const ch
 	buf_fini(&b);
 }
 
-/* what: reason, source, detail. */
-static void refuse(struct keeper *k, uint64_t worker_id, struct refusal *what) {
+/* What a client is told: who could not prove itself or may not learns nothing, everybody else that
+ * it is not to blame. */
+static const char *told(int code) {
+	switch (code) {
+	case H_ENOSPACE:
+		return "the record store takes no new session now";
+	case H_ERECORDER:
+		return "the record is not available: no session can be admitted now";
+	case H_ECONNECT:
+		return "target cannot be reached";
+	case H_EBUSY:
+		return "too many sessions";
+	case H_EDRAIN:
+		return "the gateway is shutting down";
+	case H_EKEEPER:
+		return "the gateway failed to admit the session";
+	default: /* of all codes, those of decide.h's table */
+		return "not admitted";
+	}
+}
+
+/* what: reason, source, detail; session: its short id if it is on the record, or NULL. */
+static void refuse(struct keeper *k, uint64_t worker_id, struct refusal *what,
+                   const char *session) {
+	int code = refuse_text(what->reason)->code;
 	char ref[SHORT_ID_SIZE], text[TEXT_MAX_];
 
 	what->last_wall_ns = wall_ns();
 	refusals_add(k->refusals, what, loop_now(k->loop), ref);
-	(void)snprintf(text, sizeof(text), "not admitted (ref %s)", ref);
-	send_refuse(k, worker_id, refuse_text(what->reason)->code, text);
+	(void)snprintf(text, sizeof(text), "%s (ref %s%s%s)", told(code), ref,
+	               session != NULL ? ", session " : "", session != NULL ? session : "");
+	send_refuse(k, worker_id, code, text);
 }
 
 static void abandon(struct keeper *k, const uint8_t sid[SID_SIZE], const char *reason) {
@@ -148,7 +175,7 @@ void grant_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason
 	               g->subject, detail);
 	if (g->state == GRANT_CONNECTING)
 		abandon(k, g->sid, refuse_text(reason)->name);
-	refuse(k, g->worker_id, &what);
+	refuse(k, g->worker_id, &what, g->state == GRANT_CONNECTING ? g->short_id : NULL);
 	grant_free(k, g);
 }
 
@@ -192,7 +219,8 @@ static void asked_load(struct keeper *k, struct asked *a) {
 
 	a->ask.sessions = (uint32_t)map_count(k->grants);
 	a->ask.identity_sessions = s != NULL ? s->sessions : 0;
-	a->ask.is_store_refusing = k->store_state != 0;
+	/* A store that failed says itself why, at OPEN. */
+	a->ask.is_store_refusing = k->store_state == 1;
 	a->ask.is_draining = k->is_draining;
 }
 
@@ -216,9 +244,11 @@ static void refuse_asked(struct keeper *k, const struct asked *a, uint64_t worke
 	clean(connection, sizeof(connection), a->m.admit.connection);
 	clean(role, sizeof(role), a->m.admit.role);
 	clean(subject, sizeof(subject), a->ask.who != NULL ? a->who.subject : STR("not proven"));
-	(void)snprintf(what.detail, sizeof(what.detail), "connection %s, role %s, subject %.100s",
-	               connection, role[0] != '\0' ? role : "default", subject);
-	refuse(k, worker_id, &what);
+	(void)snprintf(what.detail, sizeof(what.detail), "connection %s, role %s, subject %.100s%s%.40s",
+	               connection, role[0] != '\0' ? role : "default", subject,
+	               reason == REFUSE_STORE ? ": " : "",
+	               reason == REFUSE_STORE ? k->store_reason : "");
+	refuse(k, worker_id, &what, NULL);
 }
 
 static struct grant_row *row_new(struct keeper *k, const struct asked *a, const struct decision *d,
@@ -229,7 +259,10 @@ static struct grant_row *row_new(struct keeper *k, const struct asked *a, const 
 		random_bytes(&g->id, sizeof(g->id));
 		g->id &= INT64_MAX; /* a signed number in state.db */
 	} while (g->id == 0 || grant_find(k, g->id) != NULL);
+	list_init(&g->wait);
 	g->worker_id = worker_id;
+	g->begun_ns = loop_now(k->loop);
+	g->due_ns = g->begun_ns + OPEN_WAIT_S * NS_PER_S;
 	g->opened_wall_ns = wall_ns();
 	uuid7(g->sid, g->opened_wall_ns);
 	short_id(g->short_id, g->sid);
@@ -256,7 +289,8 @@ static struct grant_row *row_new(struct keeper *k, const struct asked *a, const 
 	return g;
 }
 
-static void send_open(struct keeper *k, const struct grant_row *g, const struct open_facts *f) {
+/* False when it would be too large, or too much is kept already. */
+static bool keep_open(struct keeper *k, struct grant_row *g, const struct open_facts *f) {
 	struct buf body, json;
 
 	buf_init(&json, KEEPER_OPEN_JSON_MAX);
@@ -269,22 +303,27 @@ static void send_open(struct keeper *k, const struct grant_row *g, const struct 
 	w_u8(&body, (uint8_t)g->conn->durable);
 	w_u64(&body, g->rt->config->gateway.session_bytes_max);
 	w_vstr(&body, buf_peek(&json));
-	const struct op *op = grant_op(k, OP_OPEN, g, OPEN_TIMEOUT_S * NS_PER_S);
 	bool ok = w_done(&json) == 0 && w_done(&body) == 0;
 
-	if (ok)
-		(void)chan_send(&k->chan[ROLE_RECORDER], IPC_OPEN, op->id, buf_peek(&body));
-	else
+	if (!ok)
 		log_error("keeper.open.too_large", kv_z("connection", g->connection));
+	ok = ok && body.len <= KEEPER_PENDING_BYTES - k->pending_bytes;
+	if (ok) {
+		g->open = str_dup(buf_peek(&body));
+		g->open_len = body.len;
+		k->pending_bytes += g->open_len;
+		k->pending++;
+	}
 	buf_fini(&json);
 	buf_fini(&body);
+	return ok;
 }
 
 static void admit_decided(struct keeper *k, struct asked *a, const struct decision *d,
                           uint64_t worker_id) {
 	struct grant_row *g = NULL;
 
-	if (map_count(k->ops) < KEEPER_PENDING_MAX)
+	if (k->pending < KEEPER_PENDING_MAX)
 		g = row_new(k, a, d, worker_id);
 	if (g == NULL) {
 		refuse_asked(k, a, worker_id, REFUSE_INTERNAL);
@@ -294,10 +333,10 @@ static void admit_decided(struct keeper *k, struct asked *a, const struct decisi
 		.k = k, .d = d, .who = &a->who, .m = &a->m, .wall_ns = g->opened_wall_ns
 	};
 
-	if (k->chan[ROLE_RECORDER].is_down)
-		grant_fail(k, g, REFUSE_RECORDER, "the recorder is being restarted");
+	if (keep_open(k, g, &f))
+		grant_step(k, g);
 	else
-		send_open(k, g, &f);
+		grant_fail(k, g, REFUSE_INTERNAL, "too large, or too many admissions are under way");
 }
 
 void grants_on_admit(struct keeper *k, const struct ipc_msg *m) {
@@ -340,6 +379,27 @@ void grant_connect(struct keeper *k, const struct grant_row *g, uint64_t op) {
 	buf_fini(&b);
 }
 
+static enum refuse_reason open_reason(int code) {
+	if (code == H_ENOSPACE || code == H_EQUOTA)
+		return REFUSE_STORE;
+	return code == H_EDRAIN ? REFUSE_DRAINING : REFUSE_RECORDER;
+}
+
+/* A recorder that still recovers, or has the slot's last session still to end, is asked again; one
+ * that cannot write is not. */
+static void open_failed(struct keeper *k, struct grant_row *g, int code) {
+	char why[sizeof(k->store_reason) + 64];
+
+	if ((code == H_ERECORDER && k->store_state != 2) || code == H_EBUSY) {
+		grant_wait(k, g);
+		return;
+	}
+	(void)snprintf(why, sizeof(why), "%s%s%s", h_err_text(code),
+	               k->store_state != 0 ? ": " : "",
+	               k->store_state != 0 ? k->store_reason : "");
+	grant_fail(k, g, open_reason(code), why);
+}
+
 void grants_on_opened(struct keeper *k, const struct ipc_msg *m) {
 	static const enum op_kind kinds[] = { OP_OPEN, OP_OPEN };
 	struct rd r = rd_of(m->body);
@@ -356,19 +416,14 @@ void grants_on_opened(struct keeper *k, const struct ipc_msg *m) {
 			abandon(k, op.sid, "withdrawn");
 		return;
 	}
+	g->op = 0;
 	if (code < 0) {
-		grant_fail(k, g,
-		           code == H_ENOSPACE || code == H_EQUOTA ? REFUSE_STORE : REFUSE_RECORDER,
-		           h_err_text(code));
+		open_failed(k, g, code);
 		return;
 	}
 	g->state = GRANT_CONNECTING;
-	if (k->chan[ROLE_EGRESS].is_down) {
-		grant_fail(k, g, REFUSE_EGRESS, "egress is being restarted");
-		return;
-	}
-	grant_connect(k, g,
-	              grant_op(k, OP_CONNECT, g, g->connect_ns + CONNECT_GRACE_S * NS_PER_S)->id);
+	g->due_ns = loop_now(k->loop) + EGRESS_WAIT_S * NS_PER_S;
+	grant_step(k, g);
 }
 
 static void key_make(struct keeper *k, struct grant_row *g) {
@@ -449,6 +504,7 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 
 static void row_live(struct keeper *k, struct grant_row *g, int fd) {
 	g->state = GRANT_LIVE;
+	grant_settled(k, g);
 	key_make(k, g);
 	grant_remember(k, g);
 	send_grant(k, g, fd);
@@ -493,6 +549,7 @@ void grants_on_connected(struct keeper *k, struct ipc_msg *m) {
 		abandon(k, op.sid, "withdrawn");
 		return;
 	}
+	g->op = 0;
 	if (code == 0) {
 		row_live(k, g, fd);
 		return;
@@ -503,105 +560,7 @@ void grants_on_connected(struct keeper *k, struct ipc_msg *m) {
 	grant_fail(k, g, REFUSE_TARGET, why);
 }
 
-/* ---- peers that go, time that passes, the end ---- */
-
-struct gather {
-	struct grant_row *rows[64];
-	struct op *ops[64];
-	size_t n;
-	uint64_t now;
-	enum role peer;
-};
-
-static void gather_rows(void *arg, struct str key, void *value) {
-	struct gather *a = arg;
-	struct grant_row *g = value;
-	bool is_hit = a->peer == ROLE_WORKER ||
-	              (a->peer == ROLE_RECORDER && g->state != GRANT_LIVE) ||
-	              (a->peer == ROLE_EGRESS && g->state == GRANT_CONNECTING);
-
-	(void)key;
-	if (is_hit && a->n < ARRAY_LEN(a->rows))
-		a->rows[a->n++] = g;
-}
-
-static void gather_due(void *arg, struct str key, void *value) {
-	struct gather *a = arg;
-	struct op *op = value;
-
-	(void)key;
-	if (op->due_ns <= a->now && a->n < ARRAY_LEN(a->ops))
-		a->ops[a->n++] = op;
-}
-
-static void gather_of_peer(void *arg, struct str key, void *value) {
-	struct gather *a = arg;
-	struct op *op = value;
-	enum role of = op->kind == OP_OPEN ? ROLE_RECORDER : ROLE_EGRESS;
-
-	(void)key;
-	if (of == a->peer && a->n < ARRAY_LEN(a->ops))
-		a->ops[a->n++] = op;
-}
-
-/* Questions that the dead peer will not answer. */
-static void ops_drop(struct keeper *k, enum role peer) {
-	struct gather a;
-
-	do {
-		a = (struct gather){ .peer = peer };
-		map_each(k->ops, gather_of_peer, &a);
-		for (size_t i = 0; i < a.n; i++) {
-			if (a.ops[i]->kind == OP_DIAL)
-				grant_dialed(k, a.ops[i], H_ECONNECT, -1);
-			(void)map_del(k->ops, map_key_u64(&a.ops[i]->id));
-			free(a.ops[i]);
-		}
-	} while (a.n != 0);
-}
-
-void grants_peer_gone(struct keeper *k, enum role peer) {
-	struct gather a;
-
-	if (peer != ROLE_WORKER)
-		ops_drop(k, peer);
-	do {
-		a = (struct gather){ .peer = peer };
-		map_each(k->grants, gather_rows, &a);
-		for (size_t i = 0; i < a.n; i++) {
-			if (peer == ROLE_WORKER)
-				grant_free(k, a.rows[i]);
-			else
-				grant_fail(k, a.rows[i],
-				           peer == ROLE_EGRESS ? REFUSE_EGRESS : REFUSE_RECORDER,
-				           "the process was restarted meanwhile");
-		}
-	} while (a.n != 0);
-}
-
-void grants_expire(struct keeper *k) {
-	struct gather a = { .now = loop_now(k->loop) };
-
-	map_each(k->ops, gather_due, &a);
-	for (size_t i = 0; i < a.n; i++) {
-		struct op *op = a.ops[i];
-		struct grant_row *g = grant_find(k, op->grant);
-
-		if (op->kind == OP_DIAL)
-			grant_dialed(k, op, H_ETIMEOUT, -1);
-		else if (g != NULL)
-			grant_fail(k, g, op->kind == OP_OPEN ? REFUSE_RECORDER : REFUSE_TARGET,
-			           "no answer in time");
-		if (op->kind == OP_OPEN) {
-			/* Still wanted when it comes: what was opened must be abandoned. */
-			op->grant = 0;
-			op->due_ns = UINT64_MAX;
-			continue;
-		}
-		(void)map_del(k->ops, map_key_u64(&op->id));
-		free(op);
-	}
-}
+/* ---- the end ---- */
 
 struct each {
 	void (*fn)(void *arg, const struct grant_row *g);
@@ -630,8 +589,11 @@ static void free_op(void *arg, struct str key, void *value) {
 static void free_row(void *arg, struct str key, void *value) {
 	(void)arg;
 	(void)key;
-	grant_login_over(value);
-	free(value);
+	struct grant_row *g = value;
+
+	grant_login_over(g);
+	free(g->open);
+	free(g);
 }
 
 void grants_free(struct keeper *k) {

@@ -1,10 +1,16 @@
-/* grants_priv.h: the table of grants, shared by grants.c, grants_live.c and grants_restore.c. */
+/* grants_priv.h: the table of grants, shared by grants.c, grants_wait.c, grants_live.c and grants_restore.c. */
 #ifndef KEEPER_GRANTS_PRIV_H
 #define KEEPER_GRANTS_PRIV_H
 
 #include "keeper/keeper_priv.h"
 
-enum { CONNECT_GRACE_S = 5 }; /* egress answers before that */
+enum {
+	CONNECT_GRACE_S = 5, /* egress answers before that */
+	/* A recorder that stalls is found out after ten seconds, then another one recovers. */
+	OPEN_WAIT_S = 20,
+	EGRESS_WAIT_S = 10,
+	ADMISSION_MAX_S = 40 /* the worker waits no longer (session/shell.h) */
+};
 
 /* NULL when there is none; 0 names none. */
 struct grant_row *grant_find(struct keeper *k, uint64_t id);
@@ -21,6 +27,13 @@ void grant_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason
 struct op *grant_op(struct keeper *k, enum op_kind kind, const struct grant_row *g,
                     uint64_t limit_ns);
 void grant_connect(struct keeper *k, const struct grant_row *g, uint64_t op);
+/* Asks recorder or egress for what an admission needs next, or waits until they serve. */
+void grant_step(struct keeper *k, struct grant_row *g);
+/* Waits with a fresh name for the record: another one may already stand there under the old one. */
+void grant_wait(struct keeper *k, struct grant_row *g);
+/* No longer pending: OPEN is not needed any more. */
+void grant_settled(struct keeper *k, struct grant_row *g);
+void grant_op_drop(struct keeper *k, uint64_t id);
 /* Answers a DIAL; fd -1 with a code < 0. */
 void grant_dialed(struct keeper *k, const struct op *op, int code, int fd);
 void grants_on_admit(struct keeper *k, const struct ipc_msg *m);

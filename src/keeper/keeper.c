@@ -221,9 +221,13 @@ static void on_peer(struct keeper *k, const struct ipc_msg *m) {
 	struct chan *c = &k->chan[role];
 
 	log_info("keeper.peer", kv_z("role", role_name((enum role)role)), kv_bool("up", is_up));
+	c->is_up = is_up;
 	if (!is_up) {
+		chan_drain(c); /* its last words are not taken for those of the next one */
 		c->is_down = c->was_down = true;
 		chan_clear(c);
+		if (role == ROLE_RECORDER)
+			k->store_state = 0; /* the next one tells */
 		grants_peer_gone(k, (enum role)role);
 		return;
 	}
@@ -233,6 +237,7 @@ static void on_peer(struct keeper *k, const struct ipc_msg *m) {
 	if (role == ROLE_RECORDER && c->was_down)
 		acts_resend(k);
 	c->was_down = false;
+	grants_peer_serves(k);
 }
 
 static void drained(struct keeper *k) {
@@ -369,6 +374,7 @@ static int chans_open(struct keeper *k) {
 		c->k = k;
 		c->peer = (enum role)i;
 		c->fn = fns[i];
+		c->is_up = k->start->peers_restarted;
 		rc = chan_open(c, i == ROLE_SUPERVISOR ? k->start->supervisor : k->start->peer[i]);
 	}
 	return rc;
@@ -457,6 +463,7 @@ int keeper_setup(struct keeper *k, struct start *s) {
 	k->next_id &= UINT32_MAX; /* room to count; no answer to an earlier keeper fits */
 	k->next_id = k->next_id << 24 | 1;
 	list_init(&k->acts);
+	list_init(&k->waiting);
 	k->grants = map_new(MAP_MAX);
 	k->ops = map_new(KEEPER_PENDING_MAX + 64);
 	k->keys = map_new(MAP_MAX);
@@ -527,6 +534,7 @@ int keeper_serve(struct keeper *k) {
 	send_snapshot(k);
 	act_started(k);
 	k->beat.fn = on_beat;
+	k->again.fn = grants_again;
 	timer_set(k->loop, &k->beat, loop_now(k->loop) + BEAT_NS);
 	(void)chan_send(&k->chan[ROLE_SUPERVISOR], IPC_SUP_READY, 0, STR_NONE);
 	log_info("keeper.serving", kv_str("config", k->rt->config->file), kv_z("vkey", k->vkey));

@@ -254,6 +254,7 @@ static void on_open(struct lab *l, const struct ipc_msg *m) {
 	CHECK_EQ_I(rd_done(&r), 0);
 	memcpy(l->open_sid, sid.p, 16);
 	l->open_id = m->id;
+	l->has_open = true;
 	buf_clear(&l->open_json);
 	w_bytes(&l->open_json, json);
 }
@@ -336,11 +337,11 @@ bool lab_quiet(struct lab *l, int fd) {
 bool lab_open(struct lab *l, int code) {
 	struct buf b;
 
-	l->open_id = 0;
-	for (int i = 0; i < 200 && l->open_id == 0; i++)
+	for (int i = 0; i < 200 && !l->has_open; i++)
 		lab_pump(l, 20);
-	if (!CHECK(l->open_id != 0))
+	if (!CHECK(l->has_open))
 		return false;
+	l->has_open = false;
 	if (code > 0)
 		return true;
 	buf_init(&b, 16);

@@ -22,6 +22,7 @@ struct lab {
 	bool mute;        /* acts are not answered */
 	int act_code;     /* what they are answered with */
 	uint64_t open_id; /* the newest OPEN */
+	bool has_open;    /* nobody waited for it yet */
 	uint8_t open_sid[16];
 	struct buf open_json;
 	unsigned abandoned; /* ABANDONs that nobody asked for yet */
@@ -45,7 +46,7 @@ bool lab_get(struct lab *l, int fd, unsigned type, struct ipc_msg *m);
 bool lab_quiet(struct lab *l, int fd);
 void lab_put(struct lab *l, int fd, unsigned type, uint64_t id, const struct buf *b);
 void lab_put_fd(struct lab *l, int fd, unsigned type, uint64_t id, const struct buf *b, int pass);
-/* Waits until OPEN comes; answers OPENED with code unless it is positive. */
+/* Waits until an OPEN comes, if none has; answers OPENED with code unless it is positive. */
 bool lab_open(struct lab *l, int code);
 /* Waits for an ABANDON. */
 bool lab_abandoned(struct lab *l);

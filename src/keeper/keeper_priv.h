@@ -4,7 +4,9 @@
  *   keeper.c    set-up, channels to the others, reload, drain
  *   chan.c      one channel with a queue for what the socket does not take at once
  *   acts.c      acts on their way to the record
- *   grants.c    admission: decide → open → connect → grant; what live grants may ask
+ *   grants.c    admission: decide → open → connect → grant
+ *   grants_wait.c   admissions that wait: peers that go and come, time that passes
+ *   grants_live.c   what live grants may ask
  *   open_json.c the open frame's document
  *   sign.c      checkpoints
  *   control.c   control.sock
@@ -32,6 +34,7 @@ enum {
 	CHAN_QUEUE_MAX = 16384,    /* messages that wait for a socket */
 	KEEPER_ACTS_MAX = 4096,    /* acts not yet durable */
 	KEEPER_PENDING_MAX = 8192, /* admissions under way */
+	KEEPER_PENDING_BYTES = 16 * 1024 * 1024, /* what they keep of their OPEN */
 	KEEPER_OPEN_JSON_MAX = 64 * 1024
 };
 
@@ -48,6 +51,7 @@ struct chan {
 	size_t queued;
 	bool is_down; /* the supervisor said that the process is gone */
 	bool was_down;
+	bool is_up; /* it said that it serves; a fresh keeper does not know */
 };
 /* fd -1: there is no such channel; sends are dropped. */
 int chan_open(struct chan *c, int fd) must_use;
@@ -56,6 +60,8 @@ void chan_close(struct chan *c);
  * dropped. */
 bool chan_send(struct chan *c, unsigned type, uint64_t id, struct str body);
 bool chan_send_fd(struct chan *c, unsigned type, uint64_t id, struct str body, int fd);
+/* Takes what the peer, now gone, had still said. */
+void chan_drain(struct chan *c);
 /* Drops what waits for a process that is gone. */
 void chan_clear(struct chan *c);
 
@@ -94,6 +100,13 @@ struct grant_row {
 	char address[CONFIG_ADDRESS_MAX]; /* the target's */
 	char database[64];
 	uint64_t connect_ns;
+	/* Until it is live: */
+	struct list wait;           /* keeper.waiting: whom it needs next is away */
+	uint64_t op;                /* the question under way, 0: none */
+	uint64_t begun_ns, due_ns;  /* waits no longer than that */
+	char *open;                 /* OPEN's body, to be sent again to another recorder */
+	size_t open_len;
+	bool is_restored; /* found alive by a restarted keeper: its login cannot go on */
 	struct runtime *rt;                   /* until login is done */
 	const struct config_connection *conn; /* in rt */
 	const struct config_role *conf;       /* in rt */
@@ -108,6 +121,7 @@ struct op {
 	uint64_t grant;     /* 0: nobody waits any more */
 	uint64_t worker_id; /* OP_DIAL: id of the DIAL */
 	uint64_t due_ns;    /* given up then */
+	uint32_t beats;     /* that it is without an answer */
 	uint8_t sid[SID_SIZE];
 };
 
@@ -132,6 +146,10 @@ struct keeper {
 	struct map *ops;      /* u64 id → struct op */
 	struct map *keys;     /* 4 bytes → struct grant_row */
 	struct map *subjects; /* subject → struct subject */
+	struct list waiting;  /* grant_row.wait */
+	uint32_t pending;     /* grants not yet live, and what they keep */
+	size_t pending_bytes;
+	struct timer again; /* runs while somebody waits */
 	struct refusals *refusals;
 	struct refusals *cancels; /* misses, in the same manner */
 	struct list acts;
@@ -167,8 +185,10 @@ void grants_on_restored(struct keeper *k, const struct ipc_msg *m); /* grants_re
 void grants_on_opened(struct keeper *k, const struct ipc_msg *m);
 void grants_on_connected(struct keeper *k, struct ipc_msg *m);
 void grants_on_bindings(struct keeper *k, const struct ipc_msg *m); /* grants_restore.c */
-void grants_peer_gone(struct keeper *k, enum role peer);
-void grants_expire(struct keeper *k);
+void grants_peer_gone(struct keeper *k, enum role peer); /* grants_wait.c, and the next three */
+void grants_peer_serves(struct keeper *k);
+void grants_expire(struct keeper *k); /* each beat */
+void grants_again(struct timer *t);
 void grants_free(struct keeper *k);
 /* {"session":…} of each live grant through fn. */
 void grants_each(struct keeper *k, void (*fn)(void *arg, const struct grant_row *g), void *arg);
