@@ -36,9 +36,10 @@ static void pin_alarm(struct keeper *k, const struct grant_row *g) {
 static int login_answer(struct keeper *k, struct grant_row *g, struct str server,
                         struct login_answer *a) {
 	struct pin_store pins = { .get = pin_get, .put = pin_put, .arg = k->state };
-	int rc = H_ELOGIN;
+	int rc = g->is_restored ? H_EKEEPER : H_ELOGIN;
 
-	a->why = "one login exchange per grant: this one is over";
+	a->why = g->is_restored ? "the gateway's keeper was restarted during the login"
+	                        : "one login exchange per grant: this one is over";
 	if (g->rt != NULL)
 		rc = login_step(&g->login, runtime_role(g->rt, g->conf), &pins, server, a);
 	if (rc < 0) {

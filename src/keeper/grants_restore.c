@@ -64,6 +64,8 @@ static bool restore_one(struct keeper *k, struct rd *r) {
 		return false;
 	}
 	g->state = GRANT_LIVE;
+	g->is_restored = true;
+	list_init(&g->wait);
 	g->worker_id = (uint64_t)g->generation << 32 | g->slot;
 	memcpy(g->cancel_key, key.p, sizeof(g->cancel_key));
 	remember(k, g);

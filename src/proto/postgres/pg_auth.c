@@ -52,6 +52,7 @@ static const char *refusal_state(int code) {
 	case H_ERECORDER:
 		return "58030";
 	case H_EKEEPER:
+	case H_EDRAIN:
 		return "57P01";
 	case H_EQUOTA:
 	case H_EBUSY:
@@ -174,9 +175,23 @@ static void send_login_answer(struct pg_core *c, struct str bytes) {
 	buf_fini(&b);
 }
 
+/* The keeper went away while it answered the target: nobody's fault, and nothing was executed. */
+static int login_interrupted(struct pg_core *c, struct str detail) {
+	char text[96];
+	pg_fact(c, STR("login_error"), detail);
+	(void)snprintf(text, sizeof(text),
+	               "the gateway was restarted during the login (session %s)", c->short_id);
+	return pg_fatal_hint(c, H_EKEEPER,
+	                     &(struct pg_say){ .sqlstate = STR("57P01"),
+	                                       .message = str_of(text),
+	                                       .hint = STR("nothing was executed; connect again") });
+}
+
 int pg_login_stepped(struct pg_core *c, const struct event *ev) {
 	if (c->phase != &pg_phase_login_step)
 		return 0;
+	if (ev->code == H_EKEEPER)
+		return login_interrupted(c, ev->text);
 	if (ev->code < 0)
 		return pg_login_failed(c, ev->text);
 	bool is_ok = c->login_code == PG_AUTH_OK;
