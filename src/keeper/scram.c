@@ -79,7 +79,7 @@ static const char *challenge_wrong(const struct scram *s, struct str message,
 	if (str_u64(count, UINT32_MAX, &iterations) < 0 || iterations < SCRAM_ITERATIONS_MIN)
 		return "the server asks for fewer than 4096 SCRAM iterations";
 	if (iterations > SCRAM_ITERATIONS_MAX)
-		return "the server asks for more than 1000000 SCRAM iterations";
+		return "the server asks for more than 100000 SCRAM iterations";
 	int n = base64_decode(c->salt, sizeof(c->salt), salt);
 
 	if (n <= 0)
