@@ -318,6 +318,22 @@ class Gateway:
         return target
 
 
+class Client:
+    """An interactive psql."""
+
+    def __init__(self, gateway, token):
+        self.process = subprocess.Popen(["psql", gateway.conninfo(), "-XAtq", "-v", "VERBOSITY=verbose"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, env={**os.environ, "PGPASSWORD": token})
+
+    def say(self, sql):
+        self.process.stdin.write(sql + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, sql):
+        self.say(sql)
+        return self.process.stdout.readline().rstrip("\n")
+
+
 def python_verifier(store, *args, check=True):
     return run(["/usr/bin/python3", ROOT / "tests/verifier/hansard_verify.py", store, *args], check=check, timeout=600)
 

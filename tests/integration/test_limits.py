@@ -44,22 +44,6 @@ def fill(path):
                     f.write(b"\xff" * size)
 
 
-class Client:
-    """An interactive psql."""
-
-    def __init__(self, gateway, token):
-        self.process = subprocess.Popen(["psql", gateway.conninfo(), "-XAtq", "-v", "VERBOSITY=verbose"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, env={**os.environ, "PGPASSWORD": token})
-
-    def say(self, sql):
-        self.process.stdin.write(sql + "\n")
-        self.process.stdin.flush()
-
-    def ask(self, sql):
-        self.say(sql)
-        return self.process.stdout.readline().rstrip("\n")
-
-
 def test_disk_full_and_back(make_gateway, small_disk, pg):
     """New sessions are refused, running ones end with 53100 before anything unrecorded reaches the server; space made, service resumes."""
     directory = small_disk / "gw"
@@ -67,7 +51,7 @@ def test_disk_full_and_back(make_gateway, small_disk, pg):
     gateway = make_gateway(directory=directory, gateway={"store": {"path": "./data", "segment_size": "1MiB", "segments": 4}})
     pg.sql("shop", "drop table if exists full_disk; create table full_disk(n int); grant all on full_disk to app")
     token = gateway.token()
-    running = Client(gateway, token)
+    running = lab.Client(gateway, token)
     assert running.ask("insert into full_disk values (1) returning n;") == "1"
     fill(small_disk / "filler")
     refused = lab.wait_for(lambda: (lambda r: r.stderr if r.returncode != 0 else None)(gateway.psql("select 1", token, check=False)), "new sessions to be refused")

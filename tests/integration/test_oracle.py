@@ -54,6 +54,7 @@ def teed(make_gateway, pg):
     server_side = tee.Tee(("127.0.0.1", pg.port))
     gateway = make_gateway(address=f"127.0.0.1:{server_side.port}", tls="disable")
     client_side = tee.Tee(("127.0.0.1", gateway.port), cafile=gateway.store / "ca.pem")
+    gateway.used = gateway.token()
     yield gateway, client_side, server_side
     client_side.close()
     server_side.close()
@@ -64,6 +65,8 @@ SCRIPTS = {
     "notice_notify": ["-c", "do $$ begin raise notice 'hello'; end $$", "-c", "listen ch; notify ch, 'payload'", "-c", "show server_version"],
     "copy": ["-c", "create temp table t(a int, b text)", "-c", "copy t from program 'false'", "-c", "copy (select g, repeat('y', 100) from generate_series(1, 5000) g) to stdout"],
     "large": ["-c", "select repeat('z', 3000000)", "-c", "select length('" + "q" * 100000 + "')"],
+    "copy_in": ["-c", "create temp table t(a int, b text)", "-c", "\\copy t from '{rows}'", "-c", "select count(*), sum(length(b)) from t"],
+    "prepare": ["-c", "prepare p(int) as select * from orders where id = $1", "-c", "execute p(3)", "-c", "execute p('x')", "-c", "deallocate p"],
     "cursor": ["-c", "begin; declare c cursor for select * from orders; fetch 10 from c; close c; commit"],
 }
 
@@ -75,6 +78,12 @@ def compare(gateway, client_side, server_side):
     sid = lab.wait_for(lambda: next((s["id"] for s in gateway.json("sessions") if not s["open"]), None), "the session to close")
     got = Streams(exported(gateway, sid))
     client, server = client_side.conversations[-1], server_side.conversations[-1]
+    # Nothing but credentials is left out: the token, what the gateway said to log in, cancel keys.
+    assert [length for _, length in got.holes["C"]] == [5 + len(gateway.used) + 1], got.holes
+    assert [length for _, length in got.holes["R"]] == [13] and sum(n for _, n in got.holes["U"] + got.holes["T"]) < 1024, got.holes
+    for stream in STREAMS:
+        assert gateway.used.encode() not in got.bytes[stream]
+    assert gateway.used.encode() in client.up and gateway.used.encode() not in server.up
     assert got.matches("C", client.up), "C"
     assert got.matches("R", client.down), "R"
     assert got.matches("U", server.up), "U"
@@ -85,9 +94,13 @@ def compare(gateway, client_side, server_side):
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_psql(teed, name):
     gateway, client_side, server_side = teed
-    env = {**os.environ, "PGPASSWORD": gateway.token()}
-    subprocess.run(["psql", f"host=127.0.0.1 port={client_side.port} user=shop dbname=shop sslmode=disable", "-Xq", *SCRIPTS[name]],
+    env = {**os.environ, "PGPASSWORD": gateway.used}
+    rows = gateway.dir / "rows"
+    rows.write_text("".join(f"{i}\t{'r' * (i % 900)}\n" for i in range(3000)))
+    script = [x.replace("{rows}", str(rows)) for x in SCRIPTS[name]]
+    subprocess.run(["psql", f"host=127.0.0.1 port={client_side.port} user=shop dbname=shop sslmode=disable", "-Xq", *script],
                    env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    assert len(client_side.conversations) == len(server_side.conversations) == 1
     compare(gateway, client_side, server_side)
 
 
@@ -97,7 +110,7 @@ def test_pgbench(teed, mode):
     gateway.pg.sql("shop", "create table if not exists bench(k int primary key, v int); insert into bench select g, 0 from generate_series(1, 100) g on conflict do nothing; grant all on bench to app")
     script = gateway.dir / "bench.sql"
     script.write_text("\\set k random(1, 100)\nselect v from bench where k = :k;\nupdate bench set v = v + 1 where k = :k;\n")
-    env = {**os.environ, "PGPASSWORD": gateway.token(), "PGSSLMODE": "disable"}
+    env = {**os.environ, "PGPASSWORD": gateway.used, "PGSSLMODE": "disable"}
     lab.run([lab.pg_bin() / "pgbench", "-h", "127.0.0.1", "-p", str(client_side.port), "-U", "shop", "-n", "-c", "1", "-t", "200", "-M", mode, "-f", script, "shop"], env=env)
     compare(gateway, client_side, server_side)
 
@@ -106,7 +119,7 @@ def test_pgbench(teed, mode):
 def test_tshark_finds_the_same_messages(teed):
     """The tee through text2pcap, read by an independent dissector, against `export`."""
     gateway, client_side, server_side = teed
-    env = {**os.environ, "PGPASSWORD": gateway.token()}
+    env = {**os.environ, "PGPASSWORD": gateway.used}
     statements = ["select 1", "select 'x' as y", "update orders set qty = qty where id < 3", "select count(*) from orders"]
     args = [x for s in statements for x in ("-c", s)]
     subprocess.run(["psql", f"host=127.0.0.1 port={client_side.port} user=shop dbname=shop sslmode=disable", "-Xq", *args], env=env, stdout=subprocess.DEVNULL, check=True, timeout=60)
