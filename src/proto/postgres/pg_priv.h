@@ -163,6 +163,8 @@ void pg_statement_set(struct pg_track *t, struct str name, uint16_t text);
 uint16_t pg_statement_get(const struct pg_track *t, struct str name);
 void pg_statement_drop_text(struct pg_track *t, uint16_t text); /* every name of this text */
 void pg_statements_clear(struct pg_track *t);
+/* The target's names may stand for anything: nothing that goes by one is known any more. */
+void pg_statements_forget(struct pg_track *t);
 void pg_portal_set(struct pg_track *t, struct str name, uint16_t text);
 uint16_t pg_portal_get(const struct pg_track *t, struct str name);
 void pg_portal_drop_text(struct pg_track *t, uint16_t text);

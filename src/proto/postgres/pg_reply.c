@@ -206,6 +206,17 @@ static void take_verb(struct pg_answer *a, struct str verb) {
 	memcpy(a->verb, verb.p, a->verb_len);
 }
 
+/* The Execute that is being answered keeps its text: it is the one that deallocated. */
+static void forget_names(struct pg_core *c) {
+	struct pg_expect *head = pg_expect_at(&c->track, 0);
+	uint16_t text = head != NULL ? pg_text_ref(&c->track, head->text) : PG_NO_TEXT;
+	pg_statements_forget(&c->track);
+	if (head == NULL || head->text != PG_NO_TEXT)
+		pg_text_unref(&c->track, text);
+	else
+		head->text = text;
+}
+
 static int on_complete(struct pg_core *c, const struct pg_in *in) {
 	struct pg_tag tag;
 	if (pg_tag_parse(&tag, in->body) < 0)
@@ -217,7 +228,7 @@ static int on_complete(struct pg_core *c, const struct pg_in *in) {
 		take_verb(&c->answer, tag.verb);
 	/* Names may stand for other statements from now on: what is not known is not said. */
 	if (str_starts(tag.text, STR("DEALLOCATE")) || str_is(tag.text, "DISCARD ALL"))
-		pg_statements_clear(&c->track);
+		forget_names(c);
 	return statement_end(c);
 }
 

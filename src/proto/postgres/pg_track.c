@@ -260,6 +260,23 @@ void pg_statement_drop_text(struct pg_track *t, uint16_t text) {
 	names_purge(t, &t->statements, false, text);
 }
 
+/* What was bound or executed by name and is still unanswered may mean another statement, too. */
+static void expects_forget(struct pg_track *t) {
+	for (uint32_t i = 0; i < t->count; i++) {
+		struct pg_expect *e = slot(t, i);
+		if (e->kind == 'B' || e->kind == 'D' || e->kind == 'E') {
+			pg_text_unref(t, e->text);
+			e->text = PG_NO_TEXT;
+		}
+	}
+}
+
+void pg_statements_forget(struct pg_track *t) {
+	expects_forget(t);
+	pg_statements_clear(t);
+	pg_portals_clear(t);
+}
+
 void pg_statements_clear(struct pg_track *t) {
 	text_set(t, &t->statement, PG_NO_TEXT);
 	names_purge(t, &t->statements, true, 0);
