@@ -48,7 +48,8 @@ static void add_frame(struct journal_index *j, uint32_t seg, uint32_t offset,
 	*to = (struct journal_frame){ .frame_no = f->head.frame_no,
 		                      .seg = seg,
 		                      .offset = offset,
-		                      .len = (uint32_t)f->bytes.n };
+		                      .len = (uint32_t)f->bytes.n,
+		                      .batch = j->batch };
 	memcpy(to->sid, f->head.sid, SID_SIZE);
 }
 
@@ -92,6 +93,7 @@ static void add_batch(struct journal_index *j, struct frame_codec *c, uint32_t s
 	uint32_t count = 0;
 
 	j->batches++;
+	j->batch = b->head.number;
 	while (rest.n != 0) {
 		struct frame f;
 		uint32_t offset = (uint32_t)(b->offset + JOURNAL_BATCH_HEAD + b->payload.n -

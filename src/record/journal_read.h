@@ -20,6 +20,7 @@ struct journal_frame {
 	uint64_t frame_no;
 	uint32_t seg; /* index in segs */
 	uint32_t offset, len;
+	uint64_t batch;
 };
 
 struct journal_leaf {
@@ -38,6 +39,7 @@ struct journal_index {
 	struct buf leaf_text;
 	uint64_t first_leaf, next_leaf; /* leaves from first_leaf to next_leaf - 1 stand in it */
 	uint64_t batches, bytes;
+	uint64_t batch; /* number of the one that was read last */
 	/* Where the valid batches end. */
 	uint32_t end_seg;
 	uint64_t end_offset;

@@ -362,6 +362,7 @@ static void take_open(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 		               (unsigned long long)index);
 	s->in_log = true;
 	s->open_leaf = index;
+	s->open_wall = l->wall;
 	memcpy(s->open_hash, l->hash, SHA256_SIZE);
 }
 
@@ -379,6 +380,8 @@ static void take_root(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 	struct vsession *s = verify_session_of(v, l->sid);
 
 	s->has_close = true;
+	s->close_leaf = index;
+	s->close_wall = l->wall;
 	s->close_gap = l->gap;
 	s->close_parts = l->parts;
 }
@@ -415,8 +418,11 @@ static void take_leaf(struct verifier *v, const struct tlog_leaf *l, uint64_t in
 	case TLOG_STOP:
 		break;
 	}
-	if (index < v->report->leaves_signed)
-		v->report->checkpoint_wall = l->wall;
+	if (index >= v->report->leaves_signed)
+		return;
+	v->report->checkpoint_wall = l->wall;
+	if (l->type == TLOG_HEAD || l->type == TLOG_STOP)
+		v->signed_batch = MAX(v->signed_batch, l->batch);
 }
 
 static void read_leaves(struct verifier *v) {

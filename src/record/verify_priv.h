@@ -29,7 +29,7 @@ struct claim {
 struct vsession {
 	uint8_t sid[SID_SIZE];
 	bool in_log, has_close, close_gap;
-	uint64_t open_leaf, close_parts;
+	uint64_t open_leaf, close_parts, close_leaf, open_wall, close_wall;
 	uint8_t open_hash[SHA256_SIZE];
 	struct claim *claims; /* in the order of the log */
 	size_t claim_count, claim_cap;
@@ -64,7 +64,8 @@ struct verifier {
 	uint8_t *hashes;               /* of leaf_count leaves */
 	struct tlog_checkpoint checkpoint, outside;
 	bool has_checkpoint, has_outside;
-	uint64_t root_good; /* the first so many leaves are under a root that fits */
+	uint64_t signed_batch; /* the highest that a signed leaf calls durable; 0 none */
+	uint64_t root_good;    /* the first so many leaves are under a root that fits */
 	/* sessions */
 	struct map *by_sid;
 	struct vsession **sessions;

@@ -11,9 +11,11 @@
  */
 #include <stdarg.h>
 
+#include "base/clock.h"
 #include "record/verify_priv.h"
 
-enum { PAGE = 4096 };
+enum { SECTOR = 512 };
+#define SIGNING_NS (10 * NS_PER_S) /* a leaf is signed in about a second */
 
 struct walk {
 	struct verifier *v;
@@ -271,20 +273,6 @@ static void expect_rest(struct walk *w, uint64_t at, uint64_t index_at, struct e
 	buf_fini(&trailer);
 }
 
-/* Forgets the clocks and CRCs of index and trailer in what the file has. */
-static void blank_tails(const struct expected *x, uint8_t *have, size_t n) {
-	enum { WALL_AT = 56, CLOCKS = 16 };
-
-	for (unsigned i = 0; i < x->tails; i++) {
-		size_t at = x->tail[i];
-
-		for (size_t k = at + WALL_AT; k < MIN(n, at + WALL_AT + CLOCKS); k++)
-			have[k] = 0;
-		for (size_t k = at + FRAME_HASHED_SIZE; k < MIN(n, at + FRAME_HEAD_SIZE); k++)
-			have[k] = 0;
-	}
-}
-
 static bool is_zeros(const uint8_t *p, size_t n) {
 	for (size_t i = 0; i < n; i++) {
 		if (p[i] != 0)
@@ -293,21 +281,41 @@ static bool is_zeros(const uint8_t *p, size_t n) {
 	return true;
 }
 
-/* Each page of the file is as it should be, or never reached the disk; at least one did not, or the
- * end. */
+/* Forgets the clocks and CRCs of index and trailer in what the file has. True when one of them is
+ * lacking, which nothing else would show. */
+static bool blank_tails(const struct expected *x, uint8_t *have, size_t n) {
+	static const size_t fields[][2] = { { 56, 8 }, { 64, 8 }, { FRAME_HASHED_SIZE, 4 } };
+	bool is_lacking = false;
+
+	for (unsigned i = 0; i < x->tails; i++) {
+		for (size_t k = 0; k < ARRAY_LEN(fields); k++) {
+			size_t at = x->tail[i] + fields[k][0];
+			size_t len = at < n ? MIN(fields[k][1], n - at) : 0;
+
+			is_lacking = is_lacking || is_zeros(have + at, len);
+			memset(have + MIN(at, n), 0, len);
+		}
+	}
+	return is_lacking;
+}
+
+/* Each sector of the file is as it should be, or an earlier state of it: right up to some place and
+ * zeros from there on. At least one is, or the end is missing. */
 static bool is_torn(const struct expected *x, const uint8_t *have, size_t n, uint64_t at) {
+	const uint8_t *want = (const uint8_t *)buf_peek(&x->bytes).p;
 	bool is_cut = n < x->bytes.len;
 
 	if (n > x->bytes.len)
 		return false;
 	for (size_t i = 0; i < n;) {
-		size_t page = MIN(n - i, (size_t)(PAGE - (at + i) % PAGE));
-		bool is_blank = is_zeros(have + i, page);
+		size_t end = i + MIN(n - i, (size_t)(SECTOR - (at + i) % SECTOR));
 
-		if (!is_blank && memcmp(have + i, buf_peek(&x->bytes).p + i, page) != 0)
+		while (i < end && have[i] == want[i])
+			i++;
+		if (!is_zeros(have + i, end - i))
 			return false;
-		is_cut = is_cut || is_blank;
-		i += page;
+		is_cut = is_cut || i < end;
+		i = end;
 	}
 	return is_cut;
 }
@@ -326,8 +334,9 @@ static bool is_torn_append(struct walk *w, uint64_t at, uint64_t index_at) {
 		return false;
 	buf_init(&x.bytes, n + 4 * (size_t)FRAME_MAX);
 	expect_rest(w, at, index_at, &x);
-	blank_tails(&x, have, n);
-	bool ok = is_torn(&x, have, n, at);
+	bool is_lacking = blank_tails(&x, have, n);
+	bool ok = is_torn(&x, have, n, at) ||
+	          (is_lacking && n == x.bytes.len && memcmp(have, buf_peek(&x.bytes).p, n) == 0);
 
 	buf_fini(&x.bytes);
 	return ok;
@@ -531,6 +540,33 @@ static void check_missing(struct walk *w) {
 		                 : "the log names frames from here on that are not there");
 }
 
+/* The open leaf is made when the batch with frame 0 is durable, and before any leaf that names that
+ * batch as durable. A crash in between leaves a session that the log does not name. */
+static bool is_unknown(const struct walk *w) {
+	const struct journal_frame *f = journal_index_find(&w->v->journal, w->s->sid, 0);
+
+	return !w->s->in_log && (f == NULL || f->batch <= w->v->signed_batch);
+}
+
+/* An end that nobody signed proves nothing; right after it happened that is no surprise. */
+static void check_age(struct walk *w) {
+	const struct vsession *s = w->s;
+	uint64_t leaf = s->has_close ? s->close_leaf : s->open_leaf;
+	uint64_t wall = s->has_close ? s->close_wall : s->open_wall, now = wall_ns();
+	struct verify_place place = verify_at(w->file, 0);
+
+	if (!s->in_log || !w->v->has_checkpoint || leaf < w->v->report->leaves_signed ||
+	    (now > wall ? now - wall : wall - now) < SIGNING_NS)
+		return;
+	verify_finding(
+		w->v, VERIFY_NOTE, &place,
+		"that the session was %s (leaf %llu) is not under the checkpoint: whoever can "
+		"write to the store can have made it",
+		s->has_close ? "closed" : "opened", (unsigned long long)leaf);
+	if (w->v->report->result == VERIFY_OK)
+		w->v->report->result = VERIFY_UNVERIFIABLE;
+}
+
 static void say(struct walk *w) {
 	struct verify_session *out = w->out;
 	struct verify_place place = verify_at(w->file, 0);
@@ -538,10 +574,13 @@ static void say(struct walk *w) {
 	out->is_closed = w->is_closed;
 	if (w->is_bad)
 		return;
-	if (!w->s->in_log && w->s->has_files) {
+	if (is_unknown(w)) {
 		bad(w, VERIFY_UNKNOWN, VERIFY_NO_FRAME, &place,
 		    "the log does not know this session");
-	} else if (w->s->has_close) {
+		return;
+	}
+	check_age(w);
+	if (w->s->has_close) {
 		out->state = w->has_gap ? VERIFY_GAP : VERIFY_COMPLETE;
 	} else {
 		out->state = VERIFY_OPEN;

@@ -751,7 +751,8 @@ TEST(states_of_sessions) {
 	ts_close(x, true);
 	ts_flush(t);
 	s = verify();
-	CHECK_EQ_I(s.report.result, VERIFY_OK);
+	/* the store's clock is long ago: nobody signed this end */
+	CHECK_EQ_I(s.report.result, VERIFY_UNVERIFIABLE);
 	CHECK_EQ_U(s.report.sessions[VERIFY_COMPLETE], 1);
 	CHECK(s.report.leaves > s.report.leaves_signed);
 	ts_free(&t);

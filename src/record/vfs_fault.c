@@ -129,16 +129,49 @@ static void settle(struct inode *i) {
 	drop_changes(i);
 }
 
+/* Each sector, or each page, and the size are as they were after one of the changes since the last
+ * sync, or before all: memory is written back piece by piece, at any time, each as it is then. */
 static void cut_inode(struct vfs_fault *f, struct inode *i) {
-	for (struct change *c = i->first; c != NULL; c = c->next) {
-		if (!c->is_truncate)
-			put_some(f, &i->disk, buf_peek(&c->bytes), c->at);
-		else if (draw(f, 2) == 0)
-			resize(&i->disk, c->at);
+	uint64_t piece = draw(f, 2) == 0 ? SECTOR : PAGE, n = 1, k = 0;
+	struct buf now = { 0 }, out;
+	size_t most = i->disk.len;
+
+	for (struct change *c = i->first; c != NULL; c = c->next, n++)
+		most = MAX(most, (size_t)c->at + c->bytes.len);
+	size_t count = most / piece + 1;
+	uint64_t size_of = draw(f, n), size = i->disk.len;
+	uint64_t *version = xcalloc(count, sizeof(*version));
+
+	for (size_t p = 0; p < count; p++)
+		version[p] = draw(f, n);
+	buf_init(&now, FILE_BYTES_MAX);
+	buf_init(&out, FILE_BYTES_MAX);
+	put(&now, buf_peek(&i->disk), 0);
+	resize(&out, most);
+	for (struct change *c = i->first;; c = c->next, k++) {
+		for (size_t p = 0; p < count; p++) {
+			struct str bytes = str_from(buf_peek(&now), MIN(p * piece, now.len));
+
+			if (version[p] == k)
+				put(&out, str_head(bytes, piece), p * piece);
+		}
+		size = k == size_of ? now.len : size;
+		if (c == NULL)
+			break;
+		if (c->is_truncate)
+			resize(&now, c->at);
+		else
+			put(&now, buf_peek(&c->bytes), c->at);
 	}
+	resize(&out, size);
+	buf_clear(&i->disk);
+	put(&i->disk, buf_peek(&out), 0);
 	drop_changes(i);
 	buf_clear(&i->seen);
-	put(&i->seen, buf_peek(&i->disk), 0);
+	put(&i->seen, buf_peek(&out), 0);
+	buf_fini(&now);
+	buf_fini(&out);
+	free(version);
 }
 
 /* --- names --- */
@@ -496,9 +529,20 @@ static int dump_file(const char *dir, const struct name *n) {
 		path[i] = '/';
 	}
 	auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	static const uint8_t zeros[4096];
 	struct str s = buf_peek(&n->inode->seen);
 
-	return fd >= 0 && write(fd, s.n != 0 ? s.p : "", s.n) == (ssize_t)s.n ? 0 : H_EIO;
+	/* Zeros are left out: segments consist of them. */
+	if (fd < 0 || ftruncate(fd, (off_t)s.n) < 0)
+		return H_EIO;
+	for (size_t at = 0; at < s.n; at += sizeof(zeros)) {
+		size_t size = MIN(s.n - at, sizeof(zeros));
+
+		if (memcmp(s.p + at, zeros, size) != 0 &&
+		    pwrite(fd, s.p + at, size, (off_t)at) != (ssize_t)size)
+			return H_EIO;
+	}
+	return 0;
 }
 
 int vfs_fault_dump(struct vfs *v, const char *dir) {
