@@ -505,6 +505,8 @@ class PartScan:
         self.trailer = None    # (Frame, body)
         self.problems = []     # (text, offset, frame number or None)
         self.broken = None     # (offset, BadFrame): from there on no good frame follows
+        self.torn = False
+        self.first_bad = None  # the first place that is no valid frame, and how many problems before
 
 
 def next_frame_after(data, offset, sid, file):
@@ -533,6 +535,8 @@ def scan_part(file, data, sid, part):
         try:
             f = parse_frame(data, pos, len(data), file)
         except BadFrame as bad:
+            if scan.first_bad is None:
+                scan.first_bad = (pos, len(scan.problems))
             after = next_frame_after(data, pos, raw_sid, file)
             if after is None:  # damage, or the torn end of a part: the caller knows
                 scan.broken = (pos, bad)
@@ -624,6 +628,7 @@ def check_end_frame(f, frames):
 # Journal (record-format §8)
 
 BLOCK = 4096
+SECTOR = 512
 ZERO_BLOCK = bytes(BLOCK)
 SEGMENT_PATH = re.compile(r"journal/[0-9a-f]{8}\.seg\Z")
 SEGMENT = struct.Struct("<8sIIQQ16s16sQQQIII")
@@ -634,11 +639,9 @@ assert SEGMENT.size == 100 and BATCH.size == 64
 
 
 class Batch:
-    """unclean: offset of a byte after the batch and before the next block that is not zero."""
-
-    def __init__(self, no, durable_upto, offset, end, frames, unclean):
+    def __init__(self, no, durable_upto, offset, end, frames):
         self.no, self.durable_upto, self.offset, self.end = no, durable_upto, offset, end
-        self.frames, self.unclean = frames, unclean
+        self.frames = frames
 
 
 class SegmentScan:
@@ -714,7 +717,7 @@ def scan_batches(scan, data):
     while pos + BATCH.size <= len(data):
         if data[pos:pos + 4] == BATCH_MAGIC_BYTES and data[pos + 32:pos + 48] == scan.salt:
             batch = parse_batch(scan, data, pos)
-            if batch is not None and batch.no != want:
+            if batch is not None and batch.no >= want:
                 scan.later.append(batch)
                 pos = batch.end
                 continue
@@ -732,7 +735,8 @@ def parse_batch(scan, data, pos):
     if crc32c(data[pos:pos + 60] + data[start:end]) != crc:
         return None
     padded = -(-end // BLOCK) * BLOCK
-    unclean = end + first_nonzero(data[end:padded], 0) if data[end:padded].strip(b"\0") else None
+    if data[end:padded].strip(b"\0"):
+        return None  # torn after its payload, or altered
     if epoch != 0 or zero != 0 or durable >= no + (no == 0):
         scan.problems.append(("batch %d: the header does not fit" % no, pos))
     frames = []
@@ -751,7 +755,7 @@ def parse_batch(scan, data, pos):
     if at == end and len(frames) != count:
         scan.problems.append(("batch %d counts %d frames and has %d" % (no, count, len(frames)),
                               pos + 48))
-    return Batch(no, durable, pos, padded, frames, unclean)
+    return Batch(no, durable, pos, padded, frames)
 
 
 def log_frame_leaves(f, data):
@@ -782,6 +786,7 @@ class Journal:
         self.next_batch = 0
         self.segments = self.batches = 0
         self.node = None
+        self.first_leaf = 0  # of the lowest segment
         self.next_leaf = 0  # leaves in all valid batches, and in all before the journal
         self.tail = None   # (file, offset) at which the order ends
         self.torn = False
@@ -798,14 +803,8 @@ def join_segments(scans, report):
         for text, offset in scan.problems:
             report.error(text, file=scan.file, offset=offset)
     used = sorted((s for s in scans if s.used), key=lambda s: s.number)
-    for a, b in list(zip(used, used[1:])):
-        empty = a if not a.batches else b
-        if a.number == b.number and not empty.batches and not empty.later:
-            # Its block 0 is all that was written, and that write had failed.
-            report.add("note", "segment %d was begun again elsewhere" % a.number, file=empty.file)
-            used.remove(empty)
     want = used[0].first_batch if used else 0
-    journal.next_leaf = used[0].first_leaf if used else 0
+    journal.first_leaf = journal.next_leaf = used[0].first_leaf if used else 0
     for i, scan in enumerate(used):
         if i > 0 and scan.number != used[i - 1].number + 1:
             report.error("segment number %d follows %d" % (scan.number, used[i - 1].number),
@@ -827,10 +826,11 @@ def join_segments(scans, report):
         # number of that batch: it does not count, even if it is there whole.
         following = used[i + 1].first_batch if i + 1 < len(used) else None
         batches, later = scan.batches, scan.later
-        if batches and following == batches[-1].no:
+        again = [b for b in batches if following is not None and b.no >= following >= scan.first_batch]
+        if again:
             report.add("note", "batch %d was written again in the next segment" % following,
-                       file=scan.file, offset=batches[-1].offset)
-            batches, later = batches[:-1], []
+                       file=scan.file, offset=again[0].offset)
+            batches, later = batches[:len(batches) - len(again)], []
         want = scan.first_batch + len(batches)
         if following == want:
             later = []
@@ -838,11 +838,6 @@ def join_segments(scans, report):
                 report.add("note", "remains of a torn batch", file=scan.file, offset=scan.stop)
         for batch in batches + later:
             take_batch(journal, batch, report)
-            if batch.unclean is not None:
-                # The last write before a crash may have been torn there, after all that counts.
-                report.add("warn" if batch is (batches + later)[-1] else "error", "bytes between "
-                           "batch %d and the next block are not zero" % batch.no,
-                           file=scan.file, offset=batch.unclean)
         judge_later(scan, later, want, report)
         if later:
             want = max(want, max(b.no for b in later) + 1)
@@ -854,19 +849,10 @@ def join_segments(scans, report):
 
 
 def judge_later(scan, found, want, report):
-    """Rule 2 of §8: a missing batch that a later one calls durable was there."""
-    later = [b for b in found if b.no > want]
-    if any(b.durable_upto >= want for b in later):
-        report.error("batch %d is altered or missing, and batch %d says that it had been durable"
-                     % (want, min(b.no for b in later if b.durable_upto >= want)),
-                     file=scan.file, offset=scan.stop)
-    elif later:
-        report.add("warn", "batch %d is torn; batches after it were not acknowledged" % want,
-                   file=scan.file, offset=scan.stop)
-    for batch in found:
-        if batch.no < want:
-            report.error("batch %d is out of order" % batch.no, file=scan.file,
-                         offset=batch.offset)
+    """Rule 2 of §8: a batch is written only when the one before is durable."""
+    if found:
+        report.error("batch %d is altered or missing, and batch %d stands behind it: it had been durable"
+                     % (want, found[0].no), file=scan.file, offset=scan.stop)
 
 
 def take_batch(journal, batch, report):
@@ -1337,15 +1323,128 @@ class Session:
 def check_session(sid, entry, parts, journal_frames, ctx):
     """ctx: what is the same for all sessions. Returns the session's dict of the report."""
     s = Session(sid, entry, parts, journal_frames, ctx.report)
-    for part, scan in sorted(parts.items()):
+    settle_torn(s, ctx)
+    for part, scan in sorted(s.parts.items()):
         for text, offset, frame in scan.problems:
             s.bad(text, frame, scan.file, offset)
+        if scan.broken is not None:
+            at, why = scan.broken
+            no = scan.frames[-1].no + 1 if scan.frames else None
+            s.bad(why.text, no, scan.file, why.offset if why.offset != at or not why.short else at)
     unite(s)
     check_order(s)
     check_claims(s, ctx)
     check_parts(s, ctx)
     check_close(s, ctx)
     return verdict(s, ctx)
+
+
+def seal_leaf(s, part):
+    """(index, leaf) of the part's seal leaf, or None."""
+    seals = s.log.seals if s.log is not None else []
+    return next((x for x in seals if x[1]["part"] == part), None)
+
+
+def may_be_torn(s, part, ctx):
+    """§7: a part without a seal leaf, or whose seal leaf still stands in the journal."""
+    seal = seal_leaf(s, part)
+    return seal is None or ctx.journal.segments > 0 and seal[0] >= ctx.journal.first_leaf
+
+
+def settle_torn(s, ctx):
+    """Parts of which a crash took what was written last: from the first place on that is no valid
+    frame, nothing in the file counts. Needs the frames before, so parts are taken in order."""
+    front = Frontier()
+    for part, scan in sorted(s.parts.items()):
+        while (no := front.size) in s.journal and s.journal[no].part < part:
+            front.append(s.journal[no].leaf())
+        first = front.size
+        at = scan.first_bad[0] if scan.first_bad is not None else scan.size
+        good = [f for f in scan.frames if f.offset < at]
+        for f in good:
+            front.append(f.leaf())
+        ended = scan.trailer is not None and scan.trailer[0].offset < at
+        if [f.no for f in good] == list(range(first, first + len(good))) and not ended \
+                and (scan.first_bad is not None or scan.index is not None or seal_leaf(s, part)) \
+                and may_be_torn(s, part, ctx) and is_torn(s, part, scan, (at, first, good, front)):
+            ctx.report.add("warn", "the part ends torn, as a crash leaves it; nothing is missing from "
+                           "the record", session=s.sid, frame=front.size, file=scan.file, offset=at)
+            scan.torn = True
+            scan.frames, scan.broken = good, None
+            if scan.first_bad is not None:
+                del scan.problems[scan.first_bad[1]:]
+            if scan.index is not None and scan.index[0].offset >= at:
+                scan.index = None
+            scan.trailer = None
+        front_journal(front, s, part)
+
+
+def front_journal(front, s, part):
+    """Frames of the part that only the journal has."""
+    out = []
+    while front.size in s.journal and s.journal[front.size].part == part:
+        out.append(s.journal[front.size])
+        front.append(out[-1].leaf())
+    return out
+
+
+def is_torn(s, part, scan, before):
+    """Is what stands from `at` on what should follow, but for what never reached the disk?"""
+    at, first, good, front = before
+    rest = s.report.store.read_range(scan.file, at, scan.size - at)
+    whole = Frontier()
+    whole.size, whole.stack = front.size, list(front.stack)
+    rows = [(f.offset, f.first_seq, f.wall_ns) for f in good]
+    want, ends = b"", []
+    index_at = scan.index[0].offset if scan.index is not None and scan.index[0].offset < at else None
+    added = front_journal(whole, s, part) if index_at is None else []
+    for f in added:
+        rows.append((at + len(want), f.first_seq, f.wall_ns))
+        want += s.report.store.read_range(f.file, f.offset, f.total())
+    frames = good + added
+    last = frames[-1] if frames else None
+    seq = 1 if last is None else last.first_seq + (last.n_events if last.kind == K_DATA else 0)
+    if index_at is None:
+        index_at = at + len(want)
+        ends.append(len(want))
+        want += end_frame(K_INDEX, s.sid, part, whole.size, seq,
+                          b"".join(struct.pack("<QQQ", *r) for r in rows))
+    ends.append(len(want))
+    want += end_frame(K_TRAILER, s.sid, part, whole.size, seq, b"HSDEND01" + struct.pack(
+        "<QQQQ", index_at, first, len(frames), at + len(want)) + whole.root())
+    if len(rest) > len(want):
+        return False
+    have = bytearray(rest)
+    lacking = False
+    for end in ends:  # nobody knows their clocks, and so not their CRC
+        for a, b in ((end + 56, end + 64), (end + 64, end + 72), (end + 160, end + FRAME_SIZE)):
+            lacking = lacking or not have[a:b].strip(b"\0")
+            have[a:b] = bytes(max(0, min(b, len(have)) - a))
+    return lacking and have == want or sectors_fit(bytes(have), want, at)
+
+
+def end_frame(kind, sid, part, no, seq, body):
+    """Index or trailer with zeros for clocks and CRC."""
+    return FRAME.pack(FRAME_MAGIC, 156 + len(body), 1, kind, 0, len(body), len(body), 0,
+                      sid_bytes(sid), no, seq, 0, 0, 0xFFFF, 0, 0, 0, part, 0, 0, EMPTY_ROOT,
+                      sha256(body), 0) + body
+
+
+def sectors_fit(have, want, at):
+    """Each sector is as wanted, or an earlier state: right up to some place, zeros from there on. And
+    something is lacking: such a sector, or the end."""
+    lacking = len(have) < len(want)
+    pos = 0
+    while pos < len(have):
+        end = min(len(have), pos + SECTOR - (at + pos) % SECTOR)
+        part = have[pos:end]
+        if part != want[pos:end]:
+            same = os.path.commonprefix([part, want[pos:end]])
+            if part[len(same):].strip(b"\0"):
+                return False
+            lacking = True
+        pos = end
+    return lacking
 
 
 def unite(s):
@@ -1369,47 +1468,6 @@ def unite(s):
         f = have[min(beyond)]
         s.bad("frame %d is missing; the next one there is %d" % (len(s.frames), f.no),
               len(s.frames), f.file, f.offset)
-    for part, scan in sorted(s.parts.items()):
-        if scan.broken is not None:
-            check_broken(s, part, scan)
-
-
-def check_broken(s, part, scan):
-    """After its last good frame the file has something else. Of an unsealed last part that is what a
-    crash leaves, if the journal has the frames and each page is theirs or still zeros."""
-    at, why = scan.broken
-    no = scan.frames[-1].no + 1 if scan.frames else next(
-        (f.no for f in s.frames if f.part == part), len(s.frames))
-    rest = s.report.store.read_range(scan.file, at, scan.size - at)
-    sealed = scan.index is not None or part != max(s.parts) or part != max(
-        [f.part for f in s.frames], default=part)
-    want = b""
-    for f in s.frames[no:]:
-        if f.file == scan.file or f.part != part or len(want) >= len(rest):
-            break
-        want += s.report.store.read_range(f.file, f.offset, f.total())
-    if not sealed and len(rest) <= len(want) and pages_fit(rest, want, at):
-        s.report.add("warn", "the part ends torn; the journal has this frame whole", session=s.sid,
-                     frame=no, file=scan.file, offset=at)
-        return
-    claimed = max([c[0] for c in s.log.claims], default=0) if s.log is not None else 0
-    if not sealed and why.short and no >= max(len(s.frames), claimed) \
-            and rest[24:40] == sid_bytes(s.sid)[:len(rest[24:40])]:
-        s.report.add("warn", "the part ends inside a frame that nothing has acknowledged",
-                     session=s.sid, frame=no, file=scan.file, offset=at)
-        return
-    s.bad(why.text, no, scan.file, why.offset)
-
-
-def pages_fit(rest, want, at):
-    pos = 0
-    while pos < len(rest):
-        end = min(len(rest), pos + BLOCK - (at + pos) % BLOCK)
-        page = rest[pos:end]
-        if page != want[pos:end] and page.strip(b"\0"):
-            return False
-        pos = end
-    return True
 
 
 def check_order(s):
@@ -1482,6 +1540,8 @@ def check_parts(s, ctx):
         begin = next((f.no for f in s.frames if f.part == part), None)
         if scan.frames and begin is not None and begin < scan.frames[0].no:
             s.bad("the part lacks its first frames", begin, scan.file, 0)
+        if scan.trailer is None and not scan.torn and part < max(s.parts):
+            s.bad("the part has no trailer, and another part follows", None, scan.file, scan.size)
         if scan.size == 0:
             s.report.add("warn", "the part is empty", session=s.sid, file=scan.file, offset=0)
     if s.log is None:
@@ -1507,18 +1567,16 @@ def check_seal(s, index, leaf, ctx):
                                   or scan.frames and scan.frames[0].no != first):
             s.bad("the part has other frames than log leaf %d" % index, first, scan.file, 0)
         return
-    # The leaf is durable first, the file catches up. Once the gateway stopped in order or booted
-    # again, or the journal let go of the leaf, it must have.
+    # The leaf is durable first, the file catches up: until the journal lets go of the leaf (§7).
     name = scan.file if scan is not None else part_path(s.sid, part)
     text = "part %d is sealed in the log (leaf %d), but its file %s" % (
         part, index, "is not here" if scan is None else "has no trailer")
     where = {"session": s.sid, "file": name, "offset": scan.size if scan is not None else None}
-    in_journal = index in ctx.journal.leaves and all(
-        no in s.journal or scan is not None and any(f.no == no for f in scan.frames)
-        for no in range(first, first + count))
     if first + count > len(s.frames):
         s.report.error(text, **where)  # and that frames are missing was said
-    elif in_journal and not any(e > index for e in ctx.log.ends):
+    elif scan is not None and scan.torn:
+        pass  # was said
+    elif scan is None and may_be_torn(s, part, ctx) and part > max(s.parts, default=-1):
         s.report.add("warn", text + "; its frames are in the journal", **where)
     else:
         s.bad(text, first + count, name, where["offset"])
@@ -1579,19 +1637,15 @@ def verdict(s, ctx):
 
 
 def check_unknown(s, ctx):
-    """Frames of a session that the log has not opened: a file is a planted one; the newest batches
-    of the journal may be ahead of the log."""
-    if s.parts:
-        scan = s.parts[min(s.parts)]
-        s.bad("the log does not know this session", 0, scan.file, 0)
-        return
-    if not s.frames:
-        return
-    f = s.frames[0]
-    if ctx.log.signed_batch is not None and f.batch is not None and f.batch <= ctx.log.signed_batch:
+    """A session that the log has not opened: what a crash leaves has its first frame in the journal,
+    in a batch that no signed leaf names as durable yet. Any other is planted."""
+    f = s.journal.get(0)
+    if f is None and s.parts:
+        s.bad("the log does not know this session", 0, s.parts[min(s.parts)].file, 0)
+    elif f is not None and ctx.log.signed_batch is not None and f.batch <= ctx.log.signed_batch:
         s.bad("the log does not know this session, though it was signed after batch %d" % f.batch, 0,
               f.file, f.offset)
-    else:
+    elif f is not None:
         s.report.add("warn", "not in the log yet: nothing proves this session", session=s.sid,
                      frame=0, file=f.file, offset=f.offset)
 
