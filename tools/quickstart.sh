@@ -37,9 +37,8 @@ pg_port=$(free_port)
 port=$(free_port)
 
 say "1. A PostgreSQL of its own, with a password that no client will see"
-head -c 18 /dev/urandom | base64 | tr -d '\n' >"$dir/shop.password"
-chmod 600 "$dir/shop.password"
-cp "$dir/shop.password" "$dir/initdb.password"
+# Secrets are never readable by others, not even between their making and a chmod.
+(umask 077 && head -c 18 /dev/urandom | base64 | tr -d '\n' >"$dir/shop.password" && cp "$dir/shop.password" "$dir/initdb.password")
 if [ "$(id -u)" = 0 ]; then chown postgres: "$dir/initdb.password"; fi
 (cd / && "${server_user[@]}" "$pgbin/initdb" -D "$dir/pg" -U postgres -A scram-sha-256 --pwfile="$dir/initdb.password" -N) >"$dir/initdb.log" 2>&1 ||
 	{ cat "$dir/initdb.log"; exit 1; }
@@ -92,8 +91,8 @@ wait_ready
 grep '"event":"[a-z.]*ready"' "$dir/hansard.log" | tail -n 1
 
 say "3. An agent with a short-lived token as its password, in stock psql"
+(umask 077 && : >"$dir/token")
 show "$hansard" token --subject demo-agent --kind agent --group agents --on-behalf-of mara@example.com --run run-1 --context task=quickstart --ttl 1h >"$dir/token"
-chmod 600 "$dir/token"
 conninfo="host=127.0.0.1 port=$port user=shop dbname=shop sslmode=verify-full sslrootcert=$dir/data/ca.pem"
 agent() { PGPASSWORD=$(tail -n 1 "$dir/token") psql "$conninfo" -X "$@"; }
 printf '\033[2m$ psql "%s"\033[0m\n' "$conninfo"
