@@ -163,9 +163,10 @@ def test_slow_and_silent_peers_leave_others_untouched(shared_gateway):
     thread.join()
     grown = rss(worker) - before
     print(f"worker grew by {grown} KiB with 50 silent, 10 half-started, four that do not read, and a flood beside")
-    assert grown < 64 * 1024
     for s in silent + half + stuck:
         s.close()
+    if "built with a sanitizer" not in g.log_text():  # it keeps what was freed
+        assert grown < 64 * 1024
 
 
 def test_wrong_proofs_lock_nobody_out(shared_gateway):
@@ -185,8 +186,9 @@ def test_wrong_proofs_lock_nobody_out(shared_gateway):
 def test_client_killed_in_a_long_answer(gateway):
     """The backend must not go on for a client that is dead: DROP DATABASE would wait for it."""
     token = gateway.token()
-    clients = [asks_and_does_not_read(gateway, token) for _ in range(3)]
     count = "select count(*) from pg_stat_activity where usename = 'app'"
+    lab.wait_for(lambda: gateway.pg.sql("postgres", count) == "0\n", "backends of earlier tests to end")
+    clients = [asks_and_does_not_read(gateway, token) for _ in range(3)]
     assert gateway.pg.sql("postgres", count) == "3\n"
     for client in clients:  # with answers unread: the kernel resets the connection
         client.close()
