@@ -152,7 +152,7 @@ static void open_slot(struct scene *s, uint32_t slot, uint32_t generation, uint6
 	s->seq = 0;
 }
 
-static void say(struct scene *s, uint32_t slot, uint32_t generation, size_t n) {
+static void put(struct scene *s, uint32_t slot, uint32_t generation, uint8_t type, size_t n) {
 	static uint8_t bytes[40000];
 	struct buf b;
 
@@ -167,12 +167,16 @@ static void say(struct scene *s, uint32_t slot, uint32_t generation, size_t n) {
 		                  .generation = generation,
 		                  .seq = ++s->seq,
 		                  .mono_ns = s->clock,
-		                  .type = REC_RAW,
+		                  .type = type,
 		                  .intent = 1 };
 	memcpy(ring_payload(e), buf_peek(&b).p, b.len);
 	buf_fini(&b);
 	(void)!ring_publish(&s->worker); /* it gets its turns anyway */
 	turns(s, 3);
+}
+
+static void say(struct scene *s, uint32_t slot, uint32_t generation, size_t n) {
+	put(s, slot, generation, REC_RAW, n);
 }
 
 static enum ring_slot_state state_of(struct scene *s, uint32_t slot, uint32_t generation) {
@@ -229,6 +233,25 @@ TEST(a_quota_is_said_and_then_ends_the_session) {
 	for (int i = 0; i < 30; i++)
 		say(&s, 0, 1, 40000);
 	CHECK(ring_durable(&s.worker, 0, 1, NULL) < 30);
+	scene_end(&s);
+}
+
+TEST(an_end_over_the_quota_frees_its_slot) {
+	struct scene s;
+
+	scene_begin(&s);
+	open_slot(&s, 0, 1, 50000);
+	for (int i = 0; i < 27; i++)
+		say(&s, 0, 1, 40000);
+	CHECK_EQ_U(state_of(&s, 0, 1), RING_SLOT_QUOTA);
+	CHECK_EQ_U(ring_durable(&s.worker, 0, 1, NULL), 27);
+	/* More than the grace; that it does not parse is no matter. */
+	put(&s, 0, 1, REC_END, 40000);
+	turns(&s, 6);
+	CHECK_EQ_U(ring_durable(&s.worker, 0, 1, NULL), 28);
+	open_slot(&s, 0, 2, 0);
+	CHECK_EQ_I(s.opened, 0);
+	CHECK_EQ_U(state_of(&s, 0, 1), RING_SLOT_FREE);
 	scene_end(&s);
 }
 
