@@ -125,7 +125,7 @@ static void send_refuse(struct keeper *k, uint64_t worker_id, int code, const ch
 static const char *told(int code) {
 	switch (code) {
 	case H_ENOSPACE:
-		return "the record store takes no new session now";
+		return "the record store has no space for another session";
 	case H_ERECORDER:
 		return "the record is not available: no session can be admitted now";
 	case H_ECONNECT:
