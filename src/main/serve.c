@@ -253,9 +253,10 @@ static const struct sup_ops ops = {
 
 static void empty(int fd, uint8_t *buf) {
 	struct ipc_msg m;
-	int rc;
+	int rc = 1;
 
-	while ((rc = ipc_recv(fd, buf, &m)) == 1 || rc == H_EPROTO) {
+	for (int i = 0; i < SERVE_QUEUE_MAX && (rc == 1 || rc == H_EPROTO); i++) {
+		rc = ipc_recv(fd, buf, &m);
 		if (rc == 1)
 			ipc_msg_close(&m);
 	}
@@ -293,7 +294,8 @@ static void on_exit_of(struct serve *sv, struct serve_proc *p, int status) {
 	       kv_z("role", role_name(p->role)), kv_int("child", p->pid),
 	       by_signal ? kv_int("signal", WTERMSIG(status))
 	                 : kv_int("status", WEXITSTATUS(status)));
-	serve_read_channel(p); /* its last words */
+	for (int i = 0; i < SERVE_QUEUE_MAX / SERVE_MESSAGES_MAX; i++)
+		serve_read_channel(p); /* its last words */
 	loop_del(sv->loop, &p->channel);
 	(void)close(p->channel.fd);
 	p->channel.fd = -1;

@@ -222,7 +222,10 @@ void serve_read_channel(struct serve_proc *p) {
 	struct ipc_msg m;
 	int rc = 0;
 
-	while (p->channel.fd >= 0 && (rc = ipc_recv(p->channel.fd, p->serve->in, &m)) != 0) {
+	for (int i = 0; i < SERVE_MESSAGES_MAX && p->channel.fd >= 0; i++) {
+		rc = ipc_recv(p->channel.fd, p->serve->in, &m);
+		if (rc == 0)
+			return;
 		if (rc == 1) {
 			on_message(p, &m);
 			ipc_msg_close(&m);

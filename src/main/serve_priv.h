@@ -115,7 +115,10 @@ struct serve {
 
 /* serve_message.c: what children say. */
 void serve_on_channel(struct watch *w, unsigned events);
-/* Reads all that is there. */
+/* Messages read at once: what else is there, and what a peer that floods us adds meanwhile, is for the
+ * next turn, so that one does not keep us from the others. A socket holds less than SERVE_QUEUE_MAX. */
+enum { SERVE_MESSAGES_MAX = 64, SERVE_QUEUE_MAX = 4096 };
+/* Reads up to SERVE_MESSAGES_MAX. */
 void serve_read_channel(struct serve_proc *p);
 /* Sends, or kills a child that does not read. */
 void serve_tell(struct serve *sv, enum role to, enum ipc_type type, struct str body);

@@ -168,6 +168,28 @@ TEST(serve_store_of_somebody_else) {
 	CHECK_EQ_I(system(clean), 0);
 }
 
+/* A child that was taken over and never stops talking does not keep the supervisor from the rest. */
+TEST(serve_flooding_child_is_left_for_the_next_turn) {
+	struct serve *sv = xcalloc(1, sizeof(*sv));
+	struct serve_proc *p = &sv->procs[ROLE_WORKER];
+	struct ipc_msg m;
+	int fds[2], count = 0;
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
+	*p = (struct serve_proc){ .serve = sv, .role = ROLE_WORKER, .channel = { .fd = fds[0] } };
+	while (ipc_send(fds[1], IPC_SUP_DRAINED, 0, STR_NONE, NULL, 0) == 0)
+		count++;
+	REQUIRE(count > SERVE_MESSAGES_MAX && count < SERVE_QUEUE_MAX);
+	serve_read_channel(p);
+	CHECK_EQ_I(ipc_recv(fds[0], sv->in, &m), 1);
+	for (int i = 0; i < SERVE_QUEUE_MAX / SERVE_MESSAGES_MAX; i++)
+		serve_read_channel(p);
+	CHECK_EQ_I(ipc_recv(fds[0], sv->in, &m), 0);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	free(sv);
+}
+
 TEST(serve_rings_have_numbers) {
 	struct serve_rings r = { .next_id = 0xfffe };
 	struct start s;
