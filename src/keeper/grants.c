@@ -244,8 +244,9 @@ static void refuse_asked(struct keeper *k, const struct asked *a, uint64_t worke
 	clean(connection, sizeof(connection), a->m.admit.connection);
 	clean(role, sizeof(role), a->m.admit.role);
 	clean(subject, sizeof(subject), a->ask.who != NULL ? a->who.subject : STR("not proven"));
-	(void)snprintf(what.detail, sizeof(what.detail), "connection %s, role %s, subject %.100s%s%.40s",
-	               connection, role[0] != '\0' ? role : "default", subject,
+	(void)snprintf(what.detail, sizeof(what.detail),
+	               "connection %s, role %s, subject %.100s%s%.40s", connection,
+	               role[0] != '\0' ? role : "default", subject,
 	               reason == REFUSE_STORE ? ": " : "",
 	               reason == REFUSE_STORE ? k->store_reason : "");
 	refuse(k, worker_id, &what, NULL);
@@ -336,7 +337,8 @@ static void admit_decided(struct keeper *k, struct asked *a, const struct decisi
 	if (keep_open(k, g, &f))
 		grant_step(k, g);
 	else
-		grant_fail(k, g, REFUSE_INTERNAL, "too large, or too many admissions are under way");
+		grant_fail(k, g, REFUSE_INTERNAL,
+		           "too large, or too many admissions are under way");
 }
 
 void grants_on_admit(struct keeper *k, const struct ipc_msg *m) {
@@ -395,8 +397,7 @@ static void open_failed(struct keeper *k, struct grant_row *g, int code) {
 		return;
 	}
 	(void)snprintf(why, sizeof(why), "%s%s%s", h_err_text(code),
-	               k->store_state != 0 ? ": " : "",
-	               k->store_state != 0 ? k->store_reason : "");
+	               k->store_state != 0 ? ": " : "", k->store_state != 0 ? k->store_reason : "");
 	grant_fail(k, g, open_reason(code), why);
 }
 

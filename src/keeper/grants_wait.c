@@ -20,7 +20,11 @@
 #include "base/clock.h"
 #include "keeper/grants_priv.h"
 
-enum { AGAIN_MS = 100, STALL_BEATS = 10, OPEN_SID_AT = 10 /* u16 ring, u32 slot, u32 generation */ };
+enum {
+	AGAIN_MS = 100,
+	STALL_BEATS = 10,
+	OPEN_SID_AT = 10 /* u16 ring, u32 slot, u32 generation */
+};
 
 void grant_op_drop(struct keeper *k, uint64_t id) {
 	struct op *op = id != 0 ? map_get(k->ops, map_key_u64(&id)) : NULL;

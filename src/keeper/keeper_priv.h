@@ -31,9 +31,9 @@
 #endif
 
 enum {
-	CHAN_QUEUE_MAX = 16384,    /* messages that wait for a socket */
-	KEEPER_ACTS_MAX = 4096,    /* acts not yet durable */
-	KEEPER_PENDING_MAX = 8192, /* admissions under way */
+	CHAN_QUEUE_MAX = 16384,                  /* messages that wait for a socket */
+	KEEPER_ACTS_MAX = 4096,                  /* acts not yet durable */
+	KEEPER_PENDING_MAX = 8192,               /* admissions under way */
 	KEEPER_PENDING_BYTES = 16 * 1024 * 1024, /* what they keep of their OPEN */
 	KEEPER_OPEN_JSON_MAX = 64 * 1024
 };
@@ -101,13 +101,13 @@ struct grant_row {
 	char database[64];
 	uint64_t connect_ns;
 	/* Until it is live: */
-	struct list wait;           /* keeper.waiting: whom it needs next is away */
-	uint64_t op;                /* the question under way, 0: none */
-	uint64_t begun_ns, due_ns;  /* waits no longer than that */
-	char *open;                 /* OPEN's body, to be sent again to another recorder */
+	struct list wait;          /* keeper.waiting: whom it needs next is away */
+	uint64_t op;               /* the question under way, 0: none */
+	uint64_t begun_ns, due_ns; /* waits no longer than that */
+	char *open;                /* OPEN's body, to be sent again to another recorder */
 	size_t open_len;
-	bool is_restored; /* found alive by a restarted keeper: its login cannot go on */
-	struct runtime *rt;                   /* until login is done */
+	bool is_restored;   /* found alive by a restarted keeper: its login cannot go on */
+	struct runtime *rt; /* until login is done */
 	const struct config_connection *conn; /* in rt */
 	const struct config_role *conf;       /* in rt */
 	struct login login;

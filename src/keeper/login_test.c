@@ -177,9 +177,9 @@ TEST(scram_challenges_refused) {
 		"",
 		"r=",
 		"r=ABCdef",
-		"r=ABC,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",     /* nonce not continued */
-		"r=XABCd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",   /* another nonce */
-		"r=ABCd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4095",    /* too few */
+		"r=ABC,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",    /* nonce not continued */
+		"r=XABCd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",  /* another nonce */
+		"r=ABCd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4095",   /* too few */
 		"r=ABCd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=100001", /* too many */
 		"r=ABCd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=99999999999",
 		"r=ABCd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=-1",

@@ -182,9 +182,10 @@ static int login_interrupted(struct pg_core *c, struct str detail) {
 	(void)snprintf(text, sizeof(text),
 	               "the gateway was restarted during the login (session %s)", c->short_id);
 	return pg_fatal_hint(c, H_EKEEPER,
-	                     &(struct pg_say){ .sqlstate = STR("57P01"),
-	                                       .message = str_of(text),
-	                                       .hint = STR("nothing was executed; connect again") });
+	                     &(struct pg_say){
+				     .sqlstate = STR("57P01"),
+				     .message = str_of(text),
+				     .hint = STR("nothing was executed; connect again") });
 }
 
 int pg_login_stepped(struct pg_core *c, const struct event *ev) {
