@@ -104,7 +104,10 @@ def pgbench(way, seconds, clients, mode="simple", extra=(), script=None):
     done = subprocess.run(command, env={**os.environ, **way.env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=log_dir)
     if done.returncode != 0:
         raise RuntimeError(f"pgbench failed: {done.stderr[-800:]}")
-    tps = float(re.search(r"tps = ([\d.]+)", done.stdout).group(1))
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    if found is None:
+        raise RuntimeError(f"nothing was processed in {seconds} s (more --seconds?): {done.stdout[-400:]}")
+    tps = float(found.group(1))
     count = int(re.search(r"actually processed: (\d+)", done.stdout).group(1))
     latencies = sorted(int(line.split()[2]) for path in log_dir.iterdir() for line in path.read_text().splitlines())
     shutil.rmtree(log_dir, ignore_errors=True)
