@@ -226,7 +226,15 @@ static void said_function(struct pg_view *v, struct str body, bool is_whole) {
 	ask_push(v, 'F')->command = c;
 }
 
-/* CopyData that comes before the target asked for it waits behind its command. */
+static void oversize(struct pg_view *v, bool from_client, uint8_t type, uint64_t len) {
+	struct ask *a = ask_head(v);
+	if (v->h.oversize != NULL)
+		v->h.oversize(v->h.arg, a != NULL && a->command != NULL ? &a->command->c : NULL,
+		              from_client, type, len);
+}
+
+/* CopyData that comes before the target asked for it waits behind its command, as much as one message
+ * may have: a target ignores it for ever where no COPY runs, and there is no end of it. */
 static void said_copy(struct pg_view *v, struct str data, bool is_whole) {
 	struct ask *a = ask_head(v);
 	struct command_view *c = a != NULL ? a->command : NULL;
@@ -234,8 +242,12 @@ static void said_copy(struct pg_view *v, struct str data, bool is_whole) {
 		return;
 	if (v->is_copy_in && c != NULL)
 		command_copied(v, c, data);
-	else if (a != NULL)
+	else if (a != NULL && v->early + data.n + sizeof(*a) > v->message_max)
+		oversize(v, true, 'd', data.n + PG_HEAD_SIZE);
+	else if (a != NULL) {
+		v->early += data.n + sizeof(*a);
 		ask_push(v, 'd')->name = blob_of(data);
+	}
 }
 
 static void said_copy_end(struct pg_view *v) {
@@ -305,13 +317,6 @@ static void client_message(struct pg_view *v, uint8_t type, struct str body, boo
 }
 
 /* ---- bytes to messages ---- */
-
-static void oversize(struct pg_view *v, bool from_client, uint8_t type, uint64_t len) {
-	struct ask *a = ask_head(v);
-	if (v->h.oversize != NULL)
-		v->h.oversize(v->h.arg, a != NULL && a->command != NULL ? &a->command->c : NULL,
-		              from_client, type, len);
-}
 
 static void message(struct pg_view *v, bool from_client, uint8_t type, struct str body,
                     bool is_whole) {

@@ -88,6 +88,7 @@ struct pg_view {
 	bool is_logged_in; /* the first ReadyForQuery answers the login, not a command */
 	struct list asks;
 	uint64_t commands;
+	uint64_t early;   /* memory of CopyData that waits for its command */
 	bool is_copy_in;  /* the target reads CopyData: Sync is swallowed */
 	bool is_skipping; /* after an error: the target reads nothing up to the next Sync */
 	uint64_t now_ns, now_seq;

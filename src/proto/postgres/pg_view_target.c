@@ -165,6 +165,7 @@ static void answer_copy_in(struct pg_view *v, struct ask *a) {
 		return;
 	command_begin(v, a->command);
 	v->is_copy_in = true;
+	v->early = 0;
 	/* What was said already: data, and Syncs before the end of the copy, which are swallowed. */
 	list_each_safe (it, next, &v->asks) {
 		struct ask *later = container_of(it, struct ask, link);
@@ -231,6 +232,7 @@ static void answer_error(struct pg_view *v, struct ask *a, struct str body) {
 
 static void answer_ready(struct pg_view *v) {
 	struct ask *a;
+	v->early = 0;
 	v->is_skipping = false; /* it has read a Sync, if one that was said before the error */
 	if (!v->is_logged_in) {
 		v->is_logged_in = true;

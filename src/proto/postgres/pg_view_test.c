@@ -531,6 +531,34 @@ TEST(said_to_a_skipping_target) {
 	               "3 Q delete from orders\n = DELETE 3\n -> ok 0\n");
 }
 
+static void on_bounded_oversize(void *arg, const struct view_command *c, bool from_client,
+                                uint8_t type, uint64_t len) {
+	(void)c;
+	(void)len;
+	*(size_t *)arg += from_client && type == 'd';
+}
+
+/* CopyData that no target asks for is not kept without end: five bytes of it cost a hundred here. */
+TEST(early_copy_data_is_bounded) {
+	size_t passed_over = 0;
+	struct talk t;
+	talk_init(&t);
+	size_t m = pg_w_start_begin(&t.bytes, PG_PROTOCOL_3_0);
+	pg_w_param(&t.bytes, STR("user"), STR("shop"));
+	pg_w_start_end(&t.bytes, m);
+	pg_w_query(&t.bytes, STR("select pg_sleep(60)"));
+	for (size_t i = 0; i < 40000; i++)
+		pg_w_empty(&t.bytes, 'd');
+	const struct view_handler h = { .oversize = on_bounded_oversize, .arg = &passed_over };
+	struct pg_view *v = pg_view_new(&h, MIB);
+	pg_view_bytes(v, &(struct view_bytes){ .from_client = true,
+	                                       .is_forwarded = true,
+	                                       .bytes = buf_peek(&t.bytes) });
+	CHECK(passed_over > 20000 && passed_over < 40000);
+	pg_view_free(&v);
+	talk_fini(&t);
+}
+
 TEST(copy_in_asked_for_and_early) {
 	for (int is_early = 0; is_early < 2; is_early++) {
 		struct talk t;
