@@ -403,6 +403,115 @@ bool lab_member(const struct buf *json, const char *name, char *out, size_t cap)
 	return str_copy(out, cap, str_mem(p, strcspn(p, "\"")));
 }
 
+/* ---- one admission ---- */
+
+const char lab_issue[] = "{\"cmd\":\"token.issue\",\"subject\":\"ci\",\"kind\":\"agent\","
+			 "\"groups\":[\"agents\"],\"on_behalf_of\":\"ann@example.com\","
+			 "\"run\":\"r-1\",\"context\":{\"task\":\"T-1\"},\"ttl_ns\":3600000000000}";
+
+bool lab_has(const struct buf *b, const char *text) {
+	return b->len != 0 && memmem(buf_peek(b).p, b->len, text, strlen(text)) != NULL;
+}
+
+/* Acts come on their own channel: waits for one that holds the text. */
+bool lab_act_comes(struct lab *l, const char *text) {
+	for (int i = 0; i < 100 && !lab_has(&l->acts, text); i++)
+		lab_pump(l, 20);
+	return lab_has(&l->acts, text);
+}
+
+bool lab_token(struct lab *l, const char *ask, char token[128], char id[64]) {
+	struct buf out;
+
+	buf_init(&out, MIB);
+	bool ok = CHECK_EQ_I(lab_ask(l, ask, &out), 0) && lab_member(&out, "token", token, 128) &&
+	          lab_member(&out, "id", id, 64);
+
+	buf_fini(&out);
+	return ok;
+}
+
+void lab_admit(struct lab *l, uint64_t id, const struct lab_asking *a) {
+	struct admit_msg m = {
+		.slot = a->slot,
+		.generation = 7,
+		.protocol = STR("postgres"),
+		.admit = { .connection = str_of(a->connection != NULL ? a->connection : "shop"),
+		           .role = str_of(a->role),
+		           .database = str_of(a->database),
+		           .proof = str_of(a->token),
+		           .client_app = STR("psql") },
+		.client_address = str_of(a->address != NULL ? a->address : "10.1.2.3:55"),
+		.client_tls = STR("TLSv1.3 X"),
+	};
+	struct buf b;
+
+	buf_init(&b, IPC_MAX);
+	admit_put(&b, &m);
+	lab_put(l, l->worker, IPC_ADMIT, id, &b);
+	buf_fini(&b);
+}
+
+bool lab_refused(struct lab *l, uint64_t id, int code, char ref[16]) {
+	struct ipc_msg m;
+
+	if (!lab_get(l, l->worker, IPC_REFUSE, &m))
+		return false;
+	struct rd r = rd_of(m.body);
+	bool ok = CHECK_EQ_U(m.id, id) && CHECK_EQ_I((int)rd_u32(&r), code);
+	struct str text = rd_vstr(&r);
+	size_t at = str_find(text, '(');
+
+	/* Only who could not prove itself, or may not, is told nothing. */
+	ok = ok && CHECK_EQ_I(rd_done(&r), 0) &&
+	     CHECK_EQ_I(str_starts(text, STR("not admitted (ref ")), code == H_EREFUSED) &&
+	     CHECK(text.n >= at + 5 + 9 + 1 && str_starts(str_from(text, at), STR("(ref ")));
+	if (ok && ref != NULL)
+		(void)snprintf(ref, 16, "%.9s", text.p + at + 5);
+	return ok;
+}
+
+void lab_connected(struct lab *l, uint64_t id, int code, int fd) {
+	struct buf b;
+
+	buf_init(&b, 4096);
+	w_u32(&b, (uint32_t)code);
+	w_vstr(&b, STR("connection refused"));
+	w_vstr(&b, STR("127.0.0.1:5432"));
+	lab_put_fd(l, l->egress, IPC_CONNECTED, id, &b, fd);
+	buf_fini(&b);
+}
+
+/* ADMIT to GRANT. */
+bool lab_granted(struct lab *l, uint64_t id, const struct lab_asking *a, struct grant_msg *ret) {
+	struct ipc_msg m;
+	auto_fd int socket_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	lab_admit(l, id, a);
+	if (!lab_open(l, 0) || !lab_get(l, l->egress, IPC_CONNECT, &m))
+		return false;
+	lab_connected(l, m.id, 0, socket_fd);
+	if (!lab_get(l, l->worker, IPC_GRANT, &m))
+		return false;
+	bool ok = CHECK_EQ_U(m.id, id) && CHECK_EQ_U(m.fd_count, 1) &&
+	          CHECK_EQ_I(grant_get(ret, m.body), 0);
+
+	ipc_msg_close(&m);
+	return ok;
+}
+
+void lab_peer(struct lab *l, enum role role, uint8_t is_up) {
+	struct buf b;
+
+	buf_init(&b, IPC_MAX);
+	w_u8(&b, (uint8_t)role);
+	w_u8(&b, is_up);
+	lab_put(l, l->sup, IPC_SUP_PEER, 0, &b);
+	/* Channels are not ordered among each other: an answer shows that it was seen. */
+	CHECK_EQ_I(lab_ask(l, "{\"cmd\":\"status\"}", &b), 0);
+	buf_fini(&b);
+}
+
 /* ---- looking for what must not be there ---- */
 
 static bool file_has(const char *path, const char *text) {

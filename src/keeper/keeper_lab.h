@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "ipc/ipc.h"
+#include "session/admit.h"
 
 #define LAB_PASSWORD "pw-9f2c-never-shown"
 
@@ -59,5 +60,26 @@ bool lab_member(const struct buf *json, const char *name, char *out, size_t cap)
 /* Is the text anywhere in the log, the acts, or a file of the store (but for "except")? */
 bool lab_leaks(struct lab *l, const char *text, const char *except);
 bool lab_logged(struct lab *l, const char *text);
+
+/* ---- one admission ---- */
+
+extern const char lab_issue[]; /* a request for a token of local:ci that may use connection shop */
+struct lab_asking {
+	const char *connection, *role, *database, *token, *address;
+	uint32_t slot;
+};
+bool lab_has(const struct buf *b, const char *text);
+/* Acts come on their own channel: waits for one that holds the text. */
+bool lab_act_comes(struct lab *l, const char *text);
+bool lab_token(struct lab *l, const char *ask, char token[128], char id[64]);
+void lab_admit(struct lab *l, uint64_t id, const struct lab_asking *a);
+/* The next answer to the worker is a refusal of that code; ref may be NULL. */
+bool lab_refused(struct lab *l, uint64_t id, int code, char ref[16]);
+/* Egress answers. */
+void lab_connected(struct lab *l, uint64_t id, int code, int fd);
+/* ADMIT to GRANT. */
+bool lab_granted(struct lab *l, uint64_t id, const struct lab_asking *a, struct grant_msg *ret);
+/* The supervisor tells of a process, and the keeper has seen it. */
+void lab_peer(struct lab *l, enum role role, uint8_t is_up);
 
 #endif

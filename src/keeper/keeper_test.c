@@ -12,107 +12,6 @@
 #include "keeper/keeper_priv.h"
 #include "record/tlog.h"
 
-static const char issue[] =
-	"{\"cmd\":\"token.issue\",\"subject\":\"ci\",\"kind\":\"agent\","
-	"\"groups\":[\"agents\"],\"on_behalf_of\":\"ann@example.com\","
-	"\"run\":\"r-1\",\"context\":{\"task\":\"T-1\"},\"ttl_ns\":3600000000000}";
-
-static bool has(const struct buf *b, const char *text) {
-	return b->len != 0 && memmem(buf_peek(b).p, b->len, text, strlen(text)) != NULL;
-}
-
-/* Acts come on their own channel: waits for one that holds the text. */
-static bool act_comes(struct lab *l, const char *text) {
-	for (int i = 0; i < 100 && !has(&l->acts, text); i++)
-		lab_pump(l, 20);
-	return has(&l->acts, text);
-}
-
-static bool token_get(struct lab *l, const char *ask, char token[128], char id[64]) {
-	struct buf out;
-
-	buf_init(&out, MIB);
-	bool ok = CHECK_EQ_I(lab_ask(l, ask, &out), 0) && lab_member(&out, "token", token, 128) &&
-	          lab_member(&out, "id", id, 64);
-
-	buf_fini(&out);
-	return ok;
-}
-
-struct asking {
-	const char *connection, *role, *database, *token, *address;
-	uint32_t slot;
-};
-
-static void admit(struct lab *l, uint64_t id, const struct asking *a) {
-	struct admit_msg m = {
-		.slot = a->slot,
-		.generation = 7,
-		.protocol = STR("postgres"),
-		.admit = { .connection = str_of(a->connection != NULL ? a->connection : "shop"),
-		           .role = str_of(a->role),
-		           .database = str_of(a->database),
-		           .proof = str_of(a->token),
-		           .client_app = STR("psql") },
-		.client_address = str_of(a->address != NULL ? a->address : "10.1.2.3:55"),
-		.client_tls = STR("TLSv1.3 X"),
-	};
-	struct buf b;
-
-	buf_init(&b, IPC_MAX);
-	admit_put(&b, &m);
-	lab_put(l, l->worker, IPC_ADMIT, id, &b);
-	buf_fini(&b);
-}
-
-static bool refused(struct lab *l, uint64_t id, int code, char ref[16]) {
-	struct ipc_msg m;
-
-	if (!lab_get(l, l->worker, IPC_REFUSE, &m))
-		return false;
-	struct rd r = rd_of(m.body);
-	bool ok = CHECK_EQ_U(m.id, id) && CHECK_EQ_I((int)rd_u32(&r), code);
-	struct str text = rd_vstr(&r);
-	size_t at = str_find(text, '(');
-
-	/* Only who could not prove itself, or may not, is told nothing. */
-	ok = ok && CHECK_EQ_I(rd_done(&r), 0) &&
-	     CHECK_EQ_I(str_starts(text, STR("not admitted (ref ")), code == H_EREFUSED) &&
-	     CHECK(text.n >= at + 5 + 9 + 1 && str_starts(str_from(text, at), STR("(ref ")));
-	if (ok && ref != NULL)
-		(void)snprintf(ref, 16, "%.9s", text.p + at + 5);
-	return ok;
-}
-
-static void connected(struct lab *l, uint64_t id, int code, int fd) {
-	struct buf b;
-
-	buf_init(&b, 4096);
-	w_u32(&b, (uint32_t)code);
-	w_vstr(&b, STR("connection refused"));
-	w_vstr(&b, STR("127.0.0.1:5432"));
-	lab_put_fd(l, l->egress, IPC_CONNECTED, id, &b, fd);
-	buf_fini(&b);
-}
-
-/* ADMIT to GRANT. */
-static bool granted(struct lab *l, uint64_t id, const struct asking *a, struct grant_msg *ret) {
-	struct ipc_msg m;
-	auto_fd int socket_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	admit(l, id, a);
-	if (!lab_open(l, 0) || !lab_get(l, l->egress, IPC_CONNECT, &m))
-		return false;
-	connected(l, m.id, 0, socket_fd);
-	if (!lab_get(l, l->worker, IPC_GRANT, &m))
-		return false;
-	bool ok = CHECK_EQ_U(m.id, id) && CHECK_EQ_U(m.fd_count, 1) &&
-	          CHECK_EQ_I(grant_get(ret, m.body), 0);
-
-	ipc_msg_close(&m);
-	return ok;
-}
-
 static void gone(struct lab *l, uint64_t grant) {
 	struct buf b;
 
@@ -147,7 +46,7 @@ TEST(keeper_starts) {
 	CHECK_EQ_U(t->tls, TLS_VERIFY_FULL);
 	snapshot_free(&s);
 	lab_pump(&l, 100);
-	CHECK(act_comes(&l, "\"act\":\"gateway.started\""));
+	CHECK(lab_act_comes(&l, "\"act\":\"gateway.started\""));
 	CHECK(file_mode_is(&l, "keeper/state.db", 0600) &&
 	      file_mode_is(&l, "keeper/log.key", 0600) && file_mode_is(&l, "keeper/ca.key", 0600) &&
 	      file_mode_is(&l, "keeper/leaf.key", 0600) && file_mode_is(&l, "ca.pem", 0644));
@@ -174,9 +73,9 @@ TEST(keeper_grants) {
 
 	buf_init(&out, MIB);
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
-	CHECK(act_comes(&l, "\"act\":\"token.issued\"") && act_comes(&l, "local:ci"));
-	REQUIRE(granted(&l, 41, &(struct asking){ .token = token, .slot = 3 }, &g));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	CHECK(lab_act_comes(&l, "\"act\":\"token.issued\"") && lab_act_comes(&l, "local:ci"));
+	REQUIRE(lab_granted(&l, 41, &(struct lab_asking){ .token = token, .slot = 3 }, &g));
 	CHECK_EQ_STR(g.g.upstream_user, STR("app"));
 	CHECK_EQ_STR(g.g.database, STR("shop"));
 	CHECK_EQ_STR(g.connection, STR("shop"));
@@ -184,17 +83,17 @@ TEST(keeper_grants) {
 	CHECK_EQ_U(g.g.session_max_ns, 7200 * NS_PER_S);
 	CHECK_EQ_U(g.g.tls, TLS_VERIFY_FULL);
 	CHECK(memcmp(g.g.sid, l.open_sid, 16) == 0);
-	CHECK(has(&l.open_json, "\"subject\":\"local:ci\"") &&
-	      has(&l.open_json,
-	          "\"on_behalf_of\":\"ann@example.com\",\"on_behalf_of_verified\":true") &&
-	      has(&l.open_json, "\"context\":{\"task\":\"T-1\"},\"context_verified\":false") &&
-	      has(&l.open_json, "\"labels\":{\"env\":\"prod\"}") && has(&l.open_json, id));
+	CHECK(lab_has(&l.open_json, "\"subject\":\"local:ci\"") &&
+	      lab_has(&l.open_json,
+	              "\"on_behalf_of\":\"ann@example.com\",\"on_behalf_of_verified\":true") &&
+	      lab_has(&l.open_json, "\"context\":{\"task\":\"T-1\"},\"context_verified\":false") &&
+	      lab_has(&l.open_json, "\"labels\":{\"env\":\"prod\"}") && lab_has(&l.open_json, id));
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
-	CHECK(has(&out, "\"subject\":\"local:ci\"") && has(&out, g.g.short_id));
+	CHECK(lab_has(&out, "\"subject\":\"local:ci\"") && lab_has(&out, g.g.short_id));
 	gone(&l, g.grant);
 	(void)lab_quiet(&l, l.worker);
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
-	CHECK(has(&out, "\"items\":[]"));
+	CHECK(lab_has(&out, "\"items\":[]"));
 	CHECK_EQ_I(lab_stop(&l), 0);
 	CHECK(!lab_leaks(&l, token, NULL));
 	CHECK(!lab_leaks(&l, LAB_PASSWORD, NULL));
@@ -210,32 +109,33 @@ TEST(keeper_refuses_and_why) {
 
 	buf_init(&out, MIB);
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
-	admit(&l, 1, &(struct asking){ .token = "hunter2" });
-	REQUIRE(refused(&l, 1, H_EREFUSED, ref));
-	admit(&l, 2, &(struct asking){ .token = "hunter3" });
-	REQUIRE(refused(&l, 2, H_EREFUSED, again));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	lab_admit(&l, 1, &(struct lab_asking){ .token = "hunter2" });
+	REQUIRE(lab_refused(&l, 1, H_EREFUSED, ref));
+	lab_admit(&l, 2, &(struct lab_asking){ .token = "hunter3" });
+	REQUIRE(lab_refused(&l, 2, H_EREFUSED, again));
 	CHECK_EQ_STR(str_of(ref), str_of(again));
 	why = xasprintf("{\"cmd\":\"why\",\"ref\":\"%s\"}", ref);
 	CHECK_EQ_I(lab_ask(&l, why, &out), 0);
-	CHECK(has(&out, "\"reason\":\"malformed-proof\"") && has(&out, "\"count\":2") &&
-	      has(&out, "10.1.2.0/24") && has(&out, "\"advice\":\""));
+	CHECK(lab_has(&out, "\"reason\":\"malformed-proof\"") && lab_has(&out, "\"count\":2") &&
+	      lab_has(&out, "10.1.2.0/24") && lab_has(&out, "\"advice\":\""));
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"why\",\"ref\":\"nope-nope\"}", &out), 0);
-	CHECK(has(&out, "\"code\":\"ENOTFOUND\""));
-	admit(&l, 3, &(struct asking){ .token = token, .connection = "nope" });
-	REQUIRE(refused(&l, 3, H_EREFUSED, again));
+	CHECK(lab_has(&out, "\"code\":\"ENOTFOUND\""));
+	lab_admit(&l, 3, &(struct lab_asking){ .token = token, .connection = "nope" });
+	REQUIRE(lab_refused(&l, 3, H_EREFUSED, again));
 	CHECK(strcmp(ref, again) != 0);
-	CHECK(act_comes(&l, "\"act\":\"session.refused\"") && act_comes(&l, "no-such-connection"));
+	CHECK(lab_act_comes(&l, "\"act\":\"session.refused\"") &&
+	      lab_act_comes(&l, "no-such-connection"));
 	/* Eight wrong proofs a minute and source: the limit of this configuration. */
 	for (uint64_t i = 10; i < 16; i++) {
-		admit(&l, i, &(struct asking){ .token = "x" });
-		REQUIRE(refused(&l, i, H_EREFUSED, again));
+		lab_admit(&l, i, &(struct lab_asking){ .token = "x" });
+		REQUIRE(lab_refused(&l, i, H_EREFUSED, again));
 	}
-	admit(&l, 20, &(struct asking){ .token = "x" });
-	REQUIRE(refused(&l, 20, H_EREFUSED, again));
-	CHECK(act_comes(&l, "too-many-failures"));
+	lab_admit(&l, 20, &(struct lab_asking){ .token = "x" });
+	REQUIRE(lab_refused(&l, 20, H_EREFUSED, again));
+	CHECK(lab_act_comes(&l, "too-many-failures"));
 	/* Whoever has a right one is not concerned. */
-	admit(&l, 21, &(struct asking){ .token = token });
+	lab_admit(&l, 21, &(struct lab_asking){ .token = token });
 	REQUIRE(lab_open(&l, 0));
 	CHECK_EQ_I(lab_stop(&l), 0);
 	CHECK(!lab_leaks(&l, "hunter", NULL));
@@ -250,186 +150,42 @@ TEST(keeper_revoked) {
 
 	buf_init(&out, MIB);
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"token.ls\"}", &out), 0);
-	CHECK(has(&out, id) && has(&out, "\"revoked_wall_ns\":0"));
+	CHECK(lab_has(&out, id) && lab_has(&out, "\"revoked_wall_ns\":0"));
 	auto_free char *revoke = xasprintf("{\"cmd\":\"token.revoke\",\"id\":\"%s\"}", id);
 
 	CHECK_EQ_I(lab_ask(&l, revoke, &out), 0);
-	CHECK(has(&out, "\"ok\":true") && act_comes(&l, "\"act\":\"token.revoked\""));
+	CHECK(lab_has(&out, "\"ok\":true") && lab_act_comes(&l, "\"act\":\"token.revoked\""));
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"token.revoke\",\"id\":\"none\"}", &out), 0);
-	CHECK(has(&out, "ENOTFOUND"));
-	admit(&l, 1, &(struct asking){ .token = token });
-	CHECK(refused(&l, 1, H_EREFUSED, NULL));
-	CHECK(act_comes(&l, "revoked-token"));
+	CHECK(lab_has(&out, "ENOTFOUND"));
+	lab_admit(&l, 1, &(struct lab_asking){ .token = token });
+	CHECK(lab_refused(&l, 1, H_EREFUSED, NULL));
+	CHECK(lab_act_comes(&l, "revoked-token"));
 	buf_fini(&out);
 	lab_fini(&l);
-}
-
-static void peer(struct lab *l, enum role role, uint8_t is_up) {
-	struct buf b;
-
-	buf_init(&b, IPC_MAX);
-	w_u8(&b, (uint8_t)role);
-	w_u8(&b, is_up);
-	lab_put(l, l->sup, IPC_SUP_PEER, 0, &b);
-	/* Channels are not ordered among each other: an answer shows that it was seen. */
-	CHECK_EQ_I(lab_ask(l, "{\"cmd\":\"status\"}", &b), 0);
-	buf_fini(&b);
 }
 
 TEST(keeper_failures_on_the_way) {
 	struct lab l;
 	struct ipc_msg m;
 	char token[128], id[64];
-	const struct asking good = { .token = token };
+	const struct lab_asking good = { .token = token };
 
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
 	/* The recorder cannot open; the store is full. */
-	admit(&l, 1, &good);
-	REQUIRE(lab_open(&l, H_EIO) && refused(&l, 1, H_ERECORDER, NULL));
-	admit(&l, 2, &good);
-	REQUIRE(lab_open(&l, H_ENOSPACE) && refused(&l, 2, H_ENOSPACE, NULL));
+	lab_admit(&l, 1, &good);
+	REQUIRE(lab_open(&l, H_EIO) && lab_refused(&l, 1, H_ERECORDER, NULL));
+	lab_admit(&l, 2, &good);
+	REQUIRE(lab_open(&l, H_ENOSPACE) && lab_refused(&l, 2, H_ENOSPACE, NULL));
 	/* The target cannot be reached: what was opened is abandoned. */
-	admit(&l, 3, &good);
+	lab_admit(&l, 3, &good);
 	REQUIRE(lab_open(&l, 0) && lab_get(&l, l.egress, IPC_CONNECT, &m));
-	connected(&l, m.id, H_ECONNECT, -1);
+	lab_connected(&l, m.id, H_ECONNECT, -1);
 	REQUIRE(lab_abandoned(&l));
 	CHECK(memcmp(l.abandoned_sid, l.open_sid, 16) == 0);
-	REQUIRE(refused(&l, 3, H_ECONNECT, NULL));
-	CHECK_EQ_I(lab_stop(&l), 0);
-	lab_fini(&l);
-}
-
-static bool connects(struct lab *l, uint64_t id) {
-	struct ipc_msg m;
-	auto_fd int socket_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (!lab_get(l, l->egress, IPC_CONNECT, &m))
-		return false;
-	connected(l, m.id, 0, socket_fd);
-	if (!lab_get(l, l->worker, IPC_GRANT, &m))
-		return false;
-	ipc_msg_close(&m);
-	return CHECK_EQ_U(m.id, id);
-}
-
-TEST(keeper_waits_for_egress) {
-	struct lab l;
-	struct ipc_msg m;
-	char token[128], id[64];
-	const struct asking good = { .token = token };
-
-	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m));
-	ipc_msg_close(&m);
-	REQUIRE(token_get(&l, issue, token, id));
-	/* Egress dies with the question: it is asked again when it is back. */
-	admit(&l, 4, &good);
-	REQUIRE(lab_open(&l, 0) && lab_get(&l, l.egress, IPC_CONNECT, &m));
-	uint64_t late = m.id;
-
-	peer(&l, ROLE_EGRESS, 0);
-	connected(&l, late, 0, l.egress); /* nobody waits for that any more: closed */
-	admit(&l, 5, &good);
-	REQUIRE(lab_open(&l, 0));
-	CHECK(lab_quiet(&l, l.egress) && lab_quiet(&l, l.worker));
-	peer(&l, ROLE_EGRESS, 1);
-	CHECK(connects(&l, 4) && connects(&l, 5));
-	CHECK_EQ_U(l.abandoned, 0);
-	/* It does not come back. */
-	admit(&l, 6, &good);
-	REQUIRE(lab_open(&l, 0) && lab_get(&l, l.egress, IPC_CONNECT, &m));
-	peer(&l, ROLE_EGRESS, 0);
-	for (int i = 0; i < 24; i++)
-		lab_pump(&l, 500);
-	REQUIRE(lab_abandoned(&l) && refused(&l, 6, H_ECONNECT, NULL));
-	CHECK_EQ_I(lab_stop(&l), 0);
-	lab_fini(&l);
-}
-
-static void store_state(struct lab *l, uint8_t state) {
-	struct buf b;
-
-	buf_init(&b, 64);
-	w_u8(&b, state);
-	w_vstr(&b, STR("a reason"));
-	lab_put(l, l->recorder, IPC_STORE_STATE, 0, &b);
-	buf_fini(&b);
-}
-
-TEST(keeper_waits_for_the_recorder) {
-	struct lab l;
-	struct ipc_msg m;
-	char token[128], id[64];
-	uint8_t sid[16];
-	const struct asking good = { .token = token };
-
-	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m));
-	ipc_msg_close(&m);
-	REQUIRE(token_get(&l, issue, token, id));
-	/* It dies with an OPEN under way, and while egress connects; both begin again, under other
-	 * names. The worker is not told. */
-	admit(&l, 6, &good);
-	REQUIRE(lab_open(&l, 0) && lab_get(&l, l.egress, IPC_CONNECT, &m));
-	uint64_t late = m.id;
-
-	memcpy(sid, l.open_sid, 16);
-	peer(&l, ROLE_RECORDER, 0);
-	connected(&l, late, 0, l.egress);
-	CHECK(lab_quiet(&l, l.worker));
-	CHECK(!l.has_open);
-	peer(&l, ROLE_RECORDER, 1);
-	/* It serves, and still has to end what its predecessor left; then it still recovers. */
-	REQUIRE(lab_open(&l, H_EBUSY) && lab_open(&l, H_ERECORDER) && lab_open(&l, 0));
-	CHECK(memcmp(sid, l.open_sid, 16) != 0);
-	CHECK(connects(&l, 6));
-	CHECK_EQ_U(l.abandoned, 0);
-	/* While it is away nothing is sent. */
-	peer(&l, ROLE_RECORDER, 0);
-	admit(&l, 7, &good);
-	CHECK(lab_quiet(&l, l.worker));
-	CHECK(!l.has_open);
-	peer(&l, ROLE_RECORDER, 1);
-	REQUIRE(lab_open(&l, 0) && connects(&l, 7));
-	/* One that cannot write says so, and is not asked again; one that refuses is not asked. */
-	store_state(&l, 2);
-	admit(&l, 8, &good);
-	REQUIRE(lab_open(&l, H_ERECORDER) && refused(&l, 8, H_ERECORDER, NULL));
-	store_state(&l, 1);
-	lab_pump(&l, 100);
-	admit(&l, 9, &good);
-	REQUIRE(refused(&l, 9, H_ENOSPACE, NULL));
-	CHECK(act_comes(&l, "a reason"));
-	/* What the dead one said does not hold for the next. */
-	peer(&l, ROLE_RECORDER, 0);
-	peer(&l, ROLE_RECORDER, 1);
-	admit(&l, 10, &good);
-	REQUIRE(lab_open(&l, 0) && connects(&l, 10));
-	CHECK_EQ_I(lab_stop(&l), 0);
-	lab_fini(&l);
-}
-
-TEST(keeper_reports_a_recorder_that_stalls) {
-	struct lab l;
-	struct ipc_msg m;
-	char token[128], id[64];
-
-	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
-	peer(&l, ROLE_RECORDER, 1);
-	admit(&l, 1, &(struct asking){ .token = token });
-	REQUIRE(lab_open(&l, 1)); /* no answer */
-	for (int i = 0; i < 24 && !lab_logged(&l, "keeper.recorder.stalled"); i++)
-		lab_pump(&l, 500);
-	REQUIRE(lab_get(&l, l.sup, IPC_SUP_STALLED, &m));
-	CHECK(m.body.n == 1 && m.body.p[0] == ROLE_RECORDER);
-	/* Nobody replaces it: the client is told at last. */
-	for (int i = 0; i < 20; i++)
-		lab_pump(&l, 500);
-	CHECK(refused(&l, 1, H_ERECORDER, NULL));
+	REQUIRE(lab_refused(&l, 3, H_ECONNECT, NULL));
 	CHECK_EQ_I(lab_stop(&l), 0);
 	lab_fini(&l);
 }
@@ -441,14 +197,14 @@ TEST(keeper_worker_dies) {
 	char token[128], id[64];
 
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
-	REQUIRE(granted(&l, 1, &(struct asking){ .token = token }, &g));
-	admit(&l, 2, &(struct asking){ .token = token });
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	REQUIRE(lab_granted(&l, 1, &(struct lab_asking){ .token = token }, &g));
+	lab_admit(&l, 2, &(struct lab_asking){ .token = token });
 	REQUIRE(lab_open(&l, 1));
 	uint64_t open_id = l.open_id;
 
-	peer(&l, ROLE_WORKER, 0);
-	peer(&l, ROLE_WORKER, 1);
+	lab_peer(&l, ROLE_WORKER, 0);
+	lab_peer(&l, ROLE_WORKER, 1);
 	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT,
 	                &m)); /* the new worker's; the first was passed over */
 	ipc_msg_close(&m);
@@ -462,10 +218,10 @@ TEST(keeper_worker_dies) {
 	REQUIRE(lab_abandoned(&l));
 	/* All its sessions are free again: four per identity. */
 	for (uint64_t i = 10; i < 14; i++)
-		REQUIRE(granted(&l, i, &(struct asking){ .token = token }, &g));
-	admit(&l, 14, &(struct asking){ .token = token });
-	CHECK(refused(&l, 14, H_EBUSY, NULL));
-	CHECK(act_comes(&l, "identity-session-limit"));
+		REQUIRE(lab_granted(&l, i, &(struct lab_asking){ .token = token }, &g));
+	lab_admit(&l, 14, &(struct lab_asking){ .token = token });
+	CHECK(lab_refused(&l, 14, H_EBUSY, NULL));
+	CHECK(lab_act_comes(&l, "identity-session-limit"));
 	lab_fini(&l);
 }
 
@@ -506,8 +262,8 @@ TEST(keeper_logs_in) {
 
 	buf_init(&out, 4096);
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
-	REQUIRE(granted(&l, 1, &(struct asking){ .token = token }, &g));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	REQUIRE(lab_granted(&l, 1, &(struct lab_asking){ .token = token }, &g));
 	md5_hex(inner, (struct str[]){ STR(LAB_PASSWORD), STR("app") }, 2);
 	md5_hex(outer, (struct str[]){ str_of(inner), STR("salt") }, 2);
 	CHECK_EQ_I(login(&l, g.grant, str_mem("\0\0\0\5salt", 8), &out, &done), 0);
@@ -517,7 +273,7 @@ TEST(keeper_logs_in) {
 	/* One exchange per grant. */
 	CHECK_EQ_I(login(&l, g.grant, str_mem("\0\0\0\5salt", 8), &out, &done), H_ELOGIN);
 	CHECK_EQ_I(login(&l, 12345, str_mem("\0\0\0\0", 4), &out, &done), H_EKEEPER);
-	REQUIRE(granted(&l, 2, &(struct asking){ .token = token }, &g));
+	REQUIRE(lab_granted(&l, 2, &(struct lab_asking){ .token = token }, &g));
 	CHECK_EQ_I(login(&l, g.grant, str_mem("\0\0\0\3", 4), &out, &done), H_ELOGIN);
 	CHECK(lab_logged(&l, "keeper.login.failed"));
 	CHECK_EQ_I(lab_stop(&l), 0);
@@ -545,8 +301,8 @@ TEST(keeper_cancels_and_dials) {
 	struct buf b;
 
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
-	REQUIRE(granted(&l, 55, &(struct asking){ .token = token, .slot = 9 }, &g));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	REQUIRE(lab_granted(&l, 55, &(struct lab_asking){ .token = token, .slot = 9 }, &g));
 	cancel(&l, g.g.cancel_key);
 	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
 	struct rd r = rd_of(m.body);
@@ -560,13 +316,13 @@ TEST(keeper_cancels_and_dials) {
 
 	cancel(&l, wrong);
 	CHECK(lab_quiet(&l, l.worker));
-	CHECK(act_comes(&l, "\"act\":\"cancel.missed\""));
+	CHECK(lab_act_comes(&l, "\"act\":\"cancel.missed\""));
 	buf_init(&b, 16);
 	w_u64(&b, g.grant);
 	lab_put(&l, l.worker, IPC_DIAL, 56, &b);
 	buf_fini(&b);
 	REQUIRE(lab_get(&l, l.egress, IPC_CONNECT, &m));
-	connected(&l, m.id, 0, l.sup);
+	lab_connected(&l, m.id, 0, l.sup);
 	REQUIRE(lab_get(&l, l.worker, IPC_DIALED, &m));
 	CHECK(m.id == 56 && m.fd_count == 1);
 	ipc_msg_close(&m);
@@ -714,7 +470,7 @@ TEST(keeper_reloads_whole_or_nothing) {
 	char token[128], id[64];
 
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
 	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m));
 	ipc_msg_close(&m);
 	lab_config(&l, "apiVersion: hansard/v1\nkind: Gatway\n");
@@ -722,16 +478,18 @@ TEST(keeper_reloads_whole_or_nothing) {
 	lab_config(&l, second);
 	CHECK_EQ_I(reload(&l, true, H_EBUSY), H_ECONFIG); /* the supervisor cannot bind */
 	CHECK(lab_quiet(&l, l.worker));
-	REQUIRE(granted(&l, 1, &(struct asking){ .token = token }, &g)); /* the old one serves */
-	CHECK(act_comes(&l, "\"act\":\"config.refused\"") && act_comes(&l, "did you mean") &&
-	      act_comes(&l, "address in use"));
+	REQUIRE(lab_granted(&l, 1, &(struct lab_asking){ .token = token },
+	                    &g)); /* the old one serves */
+	CHECK(lab_act_comes(&l, "\"act\":\"config.refused\"") &&
+	      lab_act_comes(&l, "did you mean") && lab_act_comes(&l, "address in use"));
 	CHECK_EQ_I(reload(&l, true, 0), 0);
 	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m));
 	ipc_msg_close(&m);
-	CHECK(act_comes(&l, "\"act\":\"config.applied\""));
-	admit(&l, 2, &(struct asking){ .token = token });
-	CHECK(refused(&l, 2, H_EREFUSED, NULL)); /* shop is no more */
-	REQUIRE(granted(&l, 3, &(struct asking){ .token = token, .connection = "other" }, &g));
+	CHECK(lab_act_comes(&l, "\"act\":\"config.applied\""));
+	lab_admit(&l, 2, &(struct lab_asking){ .token = token });
+	CHECK(lab_refused(&l, 2, H_EREFUSED, NULL)); /* shop is no more */
+	REQUIRE(lab_granted(&l, 3, &(struct lab_asking){ .token = token, .connection = "other" },
+	                    &g));
 	CHECK_EQ_I(lab_stop(&l), 0);
 	lab_fini(&l);
 }
@@ -746,9 +504,9 @@ TEST(keeper_restarts) {
 	buf_init(&out, MIB);
 	buf_init(&b, 4096);
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
-	REQUIRE(granted(&l, (uint64_t)7 << 32 | 9, &(struct asking){ .token = token, .slot = 9 },
-	                &g));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	REQUIRE(lab_granted(&l, (uint64_t)7 << 32 | 9,
+	                    &(struct lab_asking){ .token = token, .slot = 9 }, &g));
 	uint64_t grant = g.grant;
 	uint8_t key[4];
 
@@ -772,13 +530,14 @@ TEST(keeper_restarts) {
 	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
 	CHECK_EQ_U(m.id, (uint64_t)7 << 32 | 9);
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
-	CHECK(has(&out, "local:ci") && has(&out, "ann@example.com") && has(&out, "\"unknown\""));
+	CHECK(lab_has(&out, "local:ci") && lab_has(&out, "ann@example.com") &&
+	      lab_has(&out, "\"unknown\""));
 	/* The token is still good; its sessions still count: one restored and three more. */
 	for (uint64_t i = 1; i < 4; i++)
-		REQUIRE(granted(&l, i, &(struct asking){ .token = token }, &g));
-	admit(&l, 5, &(struct asking){ .token = token });
-	CHECK(refused(&l, 5, H_EBUSY, NULL));
-	CHECK(act_comes(&l, "\"act\":\"keeper.restarted\""));
+		REQUIRE(lab_granted(&l, i, &(struct lab_asking){ .token = token }, &g));
+	lab_admit(&l, 5, &(struct lab_asking){ .token = token });
+	CHECK(lab_refused(&l, 5, H_EBUSY, NULL));
+	CHECK(lab_act_comes(&l, "\"act\":\"keeper.restarted\""));
 	buf_fini(&b);
 	buf_fini(&out);
 	lab_fini(&l);
@@ -791,15 +550,15 @@ TEST(keeper_drains) {
 	struct buf b;
 
 	REQUIRE(lab_start(&l, NULL, 0));
-	REQUIRE(token_get(&l, issue, token, id));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
 	buf_init(&b, 16);
 	w_u64(&b, 0);
 	lab_put(&l, l.sup, IPC_SUP_DRAIN, 0, &b);
 	buf_fini(&b);
 	REQUIRE(lab_get(&l, l.sup, IPC_SUP_DRAINED, &m));
-	CHECK(act_comes(&l, "\"act\":\"gateway.stopped\""));
-	admit(&l, 1, &(struct asking){ .token = token });
-	CHECK(refused(&l, 1, H_EDRAIN, NULL));
+	CHECK(lab_act_comes(&l, "\"act\":\"gateway.stopped\""));
+	lab_admit(&l, 1, &(struct lab_asking){ .token = token });
+	CHECK(lab_refused(&l, 1, H_EDRAIN, NULL));
 	CHECK_EQ_I(lab_stop(&l), 0);
 	lab_fini(&l);
 }
@@ -812,29 +571,29 @@ TEST(keeper_acts_survive_the_recorder) {
 	REQUIRE(lab_start(&l, NULL, 0));
 	lab_pump(&l, 100);
 	l.mute = true;
-	admit(&l, 1, &(struct asking){ .token = "x" });
-	REQUIRE(refused(&l, 1, H_EREFUSED, NULL));
+	lab_admit(&l, 1, &(struct lab_asking){ .token = "x" });
+	REQUIRE(lab_refused(&l, 1, H_EREFUSED, NULL));
 	lab_pump(&l, 100);
-	CHECK(act_comes(&l, "session.refused"));
+	CHECK(lab_act_comes(&l, "session.refused"));
 	buf_clear(&l.acts);
 	l.mute = false;
-	peer(&l, ROLE_RECORDER, 0);
-	peer(&l, ROLE_RECORDER, 1);
+	lab_peer(&l, ROLE_RECORDER, 0);
+	lab_peer(&l, ROLE_RECORDER, 1);
 	for (int i = 0; i < 50 && l.acts.len == 0; i++)
 		lab_pump(&l, 20);
-	CHECK(act_comes(&l, "session.refused")); /* sent again */
+	CHECK(lab_act_comes(&l, "session.refused")); /* sent again */
 	buf_clear(&l.acts);
-	peer(&l, ROLE_RECORDER, 0);
-	peer(&l, ROLE_RECORDER, 1);
+	lab_peer(&l, ROLE_RECORDER, 0);
+	lab_peer(&l, ROLE_RECORDER, 1);
 	lab_pump(&l, 200);
 	CHECK_EQ_U(l.acts.len, 0); /* it was acknowledged */
 	/* A recorder that cannot take acts now gets them again, until it can. */
 	l.act_code = H_ERECORDER;
-	admit(&l, 2, &(struct asking){ .token = "x", .address = "10.7.7.7:1" });
-	REQUIRE(refused(&l, 2, H_EREFUSED, NULL) && act_comes(&l, "10.7.7.0"));
+	lab_admit(&l, 2, &(struct lab_asking){ .token = "x", .address = "10.7.7.7:1" });
+	REQUIRE(lab_refused(&l, 2, H_EREFUSED, NULL) && lab_act_comes(&l, "10.7.7.0"));
 	l.act_code = 0;
 	buf_clear(&l.acts);
-	CHECK(act_comes(&l, "10.7.7.0"));
+	CHECK(lab_act_comes(&l, "10.7.7.0"));
 	buf_fini(&out);
 	lab_fini(&l);
 }
@@ -865,15 +624,15 @@ TEST(keeper_control_refuses_nonsense) {
 	REQUIRE(lab_start(&l, NULL, 0));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		CHECK_EQ_I(lab_ask(&l, bad[i], &out), 0);
-		if (!CHECK(has(&out, "\"ok\":false") && has(&out, "\"done\":true}")))
+		if (!CHECK(lab_has(&out, "\"ok\":false") && lab_has(&out, "\"done\":true}")))
 			test_note("%s: %s", bad[i], buf_peek(&out).p);
 	}
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"status\"}", &out), 0);
-	CHECK(has(&out, "\"ok\":true") && has(&out, "\"vkey\":\"hansard/"));
+	CHECK(lab_has(&out, "\"ok\":true") && lab_has(&out, "\"vkey\":\"hansard/"));
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"act\",\"act\":\"record.viewed\",\"session\":\"s1\"}",
 	                   &out),
 	           0);
-	CHECK(act_comes(&l, "\"act\":\"record.viewed\"") && act_comes(&l, "\"uid\":"));
+	CHECK(lab_act_comes(&l, "\"act\":\"record.viewed\"") && lab_act_comes(&l, "\"uid\":"));
 	CHECK_EQ_I(lab_stop(&l), 0);
 	buf_fini(&out);
 	lab_fini(&l);
