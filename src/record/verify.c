@@ -307,8 +307,16 @@ static void judge_journal(struct verifier *v) {
 		v->report->journal = VERIFY_JOURNAL_ALTERED;
 		verify_finding(v, VERIFY_TAMPERED, &place, "%s", j->altered);
 	}
-	if (j->seg_count == 0)
+	if (j->seg_count == 0) {
+		struct verify_place place = verify_at(file, 0);
+
+		if (v->has_checkpoint)
+			verify_finding(
+				v, VERIFY_TAMPERED, &place,
+				"the journal is missing; a gateway never gives back its last "
+				"segment");
 		return;
+	}
 	(void)snprintf(file, sizeof(file), "journal/%.40s", j->segs[j->end_seg].name);
 	struct verify_place end = verify_at(file, j->end_offset);
 

@@ -1910,7 +1910,8 @@ def read_node(store, report):
     """node.json: nothing in it is believed; it only must not contradict."""
     data = store.read("node.json")
     if data is None:
-        report.add("warn", "there is no node.json", file="node.json")
+        # It is on the disk before the first segment is in use.
+        report.add("error" if store.paths() else "warn", "there is no node.json", file="node.json")
         return {}
     try:
         node = json.loads(data.decode("utf-8"))
