@@ -24,6 +24,12 @@ struct crash_seen {
  * altered, or a session that was complete is not any more, or lacks what stood under a signature. */
 const char *crash_verify(struct crash_seen *seen, struct vfs *vfs, const char *vkey);
 
+/* Changes one bit of every `step`th byte that was written (session files, log, valid batches and heads
+ * of the journal), one at a time: NULL when the verifier finds and places each, or the first that it
+ * does not. *count: how many. */
+const char *crash_flip(struct crash_seen *seen, struct vfs *vfs, const char *vkey, uint64_t step,
+                       uint64_t *count);
+
 /* With CRASH_DUMP=DIR in the environment: writes the store to DIR/<seed>-<when>/record. */
 void crash_dump(struct vfs *vfs, uint64_t seed, const char *when);
 
