@@ -122,10 +122,11 @@ static void flip_file(struct crash_seen *seen, const char *dir, const char *path
 			break;
 		buf_commit(&b, (size_t)n);
 	}
-	size_t end = counted(flip.path, buf_peek(&b));
+	struct str bytes = buf_peek(&b);
+	size_t end = bytes.p != NULL ? counted(flip.path, bytes) : 0;
 
 	for (size_t at = *count % step; at < end && seen->wrong[0] == '\0'; at += step) {
-		char was = buf_peek(&b).p[at], now = (char)(was ^ 1 << at % 8);
+		char was = bytes.p[at], now = (char)(was ^ 1 << at % 8);
 
 		flip.is_found = false;
 		if (pwrite(fd, &now, 1, (off_t)at) != 1 ||
