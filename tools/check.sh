@@ -207,17 +207,22 @@ pytest_group() { # name directories...
 	for dir in "$@"; do
 		find "$dir" -name 'test_*.py' 2>/dev/null | grep -q . && dirs+=("$dir")
 	done
-	rm -f "build/logs/$name.xml"
+	rm -f "build/logs/$name.xml" "build/logs/$name.rc"
 	[ ${#dirs[@]} -gt 0 ] || return 0
 	# A hang must end as a failure: without the XML the count says so.
 	timeout -k 10 "$system_seconds" "$python" -m pytest -q -p no:cacheprovider --junitxml="build/logs/$name.xml" -o junit_family=xunit1 "${dirs[@]}" \
 		>"build/logs/$name.log" 2>&1
+	echo $? >"build/logs/$name.rc"
 }
 
 pytest_count() { # name
 	[ -f "build/logs/$1.log" ] || return 0
 	local before=$failed
 	count pytest "build/logs/$1.xml"
+	if [ "$(cat "build/logs/$1.rc")" != 0 ] && [ "$failed" = "$before" ]; then
+		add 0 1 0
+		echo "   FAILED: pytest ended early (build/logs/$1.log)"
+	fi
 	[ "$failed" = "$before" ] || grep -E '^E  ' "build/logs/$1.log" | sort | uniq -c | sort -rn | head -n 30
 }
 
