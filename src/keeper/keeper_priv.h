@@ -16,6 +16,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "ipc/ipc.h"
 #include "ipc/start.h"
 #include "keeper/ca.h"
@@ -25,10 +26,6 @@
 #include "loop/loop.h"
 #include "record/tlog.h"
 #include "session/admit.h"
-
-#ifndef HANSARD_VERSION
-#define HANSARD_VERSION "0.1.0"
-#endif
 
 enum {
 	CHAN_QUEUE_MAX = 16384,                  /* messages that wait for a socket */

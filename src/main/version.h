@@ -1,10 +1,9 @@
-/* version.h: one place for the version; meson.build passes the number. */
+/* version.h: the line that --version prints. */
 #ifndef MAIN_VERSION_H
 #define MAIN_VERSION_H
 
-#ifndef HANSARD_VERSION
-#define HANSARD_VERSION "0.1.0"
-#endif
+#include "base/version.h"
+
 #define HANSARD_VERSION_LINE "hansard " HANSARD_VERSION
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "ipc/confine.h"
 #include "ipc/start.h"
 #include "loop/loop.h"
@@ -386,7 +387,7 @@ int recorder_main(struct start *s) {
 		                      .room_refuse = 2 * size,
 		                      .room_failed = size / 2,
 		                      .is_restart = s->peers_restarted,
-		                      .version = "0.1.0" };
+		                      .version = HANSARD_VERSION };
 
 	memcpy(o.boot, s->node_boot, sizeof(o.boot));
 	p->loop = loop_new();
