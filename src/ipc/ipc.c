@@ -132,7 +132,10 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_STORE_STATE:
 		return (struct route){ RECORDER, KEEPER, 0 };
 	case IPC_CONNECT:
+	case IPC_FETCH:
 		return (struct route){ KEEPER, EGRESS, 0 };
+	case IPC_FETCHED:
+		return (struct route){ EGRESS, KEEPER, 0 };
 	case IPC_CONNECTED:
 		return (struct route){ EGRESS, KEEPER, 1 };
 	case IPC_CTL_ASK:

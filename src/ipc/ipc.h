@@ -93,6 +93,10 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	  "KE: keeper → egress: vstr address (host:port, [v6]:port, unix:/path), u32 timeout ms") \
 	X(61, CONNECTED, \
 	  "KE: egress → keeper: i32 code, vstr text, vstr peer address; one descriptor when 0") \
+	X(62, FETCH, \
+	  "KE: keeper → egress: vstr method (GET, POST), vstr URL, vstr CA bundle (PEM; empty: the system's), vstr headers (\"Name: value\\n\"…), vstr body, u32 timeout ms, u32 max bytes of the answer's body; see egress/fetch.h") \
+	X(63, FETCHED, \
+	  "KE: egress → keeper: i32 code (0: an answer came, whatever its status), u32 HTTP status, u32 max_age s (0: not said, or not to be kept), vstr body, vstr text (a sentence when code < 0)") \
 	/* control socket: one JSON document each way */ \
 	X(80, CTL_ASK, "CTL: client → keeper: JSON") \
 	X(81, CTL_ANSWER, "CTL: keeper → client: JSON; several until \"done\": true")
