@@ -13,8 +13,7 @@ struct place config_place(const struct config *c, const struct config_item *item
 
 	/* "spec.roles.*.auth" under the role's own path: "spec.roles.ro.auth" */
 	if (item->shown.n != 0) {
-		skip = options[id].owner == OWNER_R ? sizeof("spec.roles.*")
-		                                    : sizeof("spec.access[]");
+		skip = owner_prefix(options[id].owner);
 		char text[512];
 		int n = snprintf(text, sizeof(text), "%.*s.%.*s", STR_ARG(item->shown),
 		                 STR_ARG(str_from(key, skip)));
@@ -176,6 +175,82 @@ static void check_connection(const struct config *c, const struct config_connect
 			"async is for development: a crash loses the newest part of the record");
 }
 
+static bool issuer_name_ok(struct str name) {
+	for (size_t i = 0; i < name.n; i++) {
+		char ch = name.p[i];
+
+		if (!((ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || ch == '-' ||
+		      ch == '.'))
+			return false;
+	}
+	return name.n != 0 && !str_is(name, "local");
+}
+
+static void check_mappings(const struct config *c, const struct config_issuer *s,
+                           struct findings *f) {
+	struct place at = config_place(c, &s->item, OPT_I_ISSUER);
+
+	if (s->mappings == NULL) {
+		at.key = str_is(s->item.shown, "") ? STR("mappings") : s->item.shown;
+		finding_error(f, &at, "has no mappings: no token of this issuer would be admitted");
+	}
+	for (const struct config_mapping *m = s->mappings; m != NULL; m = m->next) {
+		required(c, &m->item, OWNER_M, f);
+		at = config_place(c, &m->item, OPT_M_WHEN);
+		if (m->when.n == 0 && m->next != NULL)
+			finding_warn(f, &at, "takes every token: the mappings below never apply");
+		at = config_place(c, &m->item, OPT_M_CONTEXT);
+		if (m->context.n > CONFIG_CONTEXT_MAX)
+			finding_error(f, &at, "at most %d claims", CONFIG_CONTEXT_MAX);
+		at = config_place(c, &m->item, OPT_M_GROUPS);
+		if (m->groups.n > CONFIG_GROUPS_MAX)
+			finding_error(f, &at, "at most %d templates", CONFIG_GROUPS_MAX);
+	}
+}
+
+/* Two issuers with one name could yield the same subject; two entries with one issuer, two answers. */
+static void check_twins(const struct config *c, const struct config_issuer *s, struct findings *f) {
+	struct place issuer = config_place(c, &s->item, OPT_I_ISSUER);
+	struct place name = config_place(c, &s->item, OPT_I_NAME);
+
+	for (const struct config_issuer *k = c->gateway.issuers; k != s; k = k->next) {
+		if (s->issuer.n != 0 && str_eq(k->issuer, s->issuer))
+			finding_error(
+				f, &issuer,
+				"stands twice; give one issuer several audiences and mappings");
+		else if (s->name.n != 0 && str_eq(k->name, s->name))
+			finding_error(f, &name,
+			              "\"%.*s\" is the name of another issuer: give each its own",
+			              STR_ARG(s->name));
+	}
+}
+
+static void check_issuer(const struct config *c, const struct config_issuer *s,
+                         struct findings *f) {
+	struct place issuer = config_place(c, &s->item, OPT_I_ISSUER);
+	struct place name = config_place(c, &s->item, OPT_I_NAME);
+	struct place ca = config_place(c, &s->item, OPT_I_CA);
+	struct place url = config_place(c, &s->item, OPT_I_JWKS_URL);
+	bool is_http = str_starts(s->issuer, STR("http://")) ||
+	               str_starts(s->jwks_url, STR("http://"));
+
+	required(c, &s->item, OWNER_I, f);
+	if (s->issuer.n != 0 && !issuer_name_ok(s->name))
+		finding_error(f, &name,
+		              "a name has 1 to 64 of the characters a-z, 0-9, - and ., and is not "
+		              "\"local\"");
+	if (s->jwks_url.n != 0 && s->jwks_file.n != 0)
+		finding_error(f, &url, "jwks is either { url: … } or { file: … }");
+	if (is_http && s->jwks_file.n == 0)
+		finding_warn(f, &issuer,
+		             "keys come by http: who can listen on this machine's port may admit "
+		             "anybody");
+	if (s->ca.n != 0 && s->jwks_file.n != 0)
+		finding_warn(f, &ca, "is not used: the keys are in a file");
+	check_twins(c, s, f);
+	check_mappings(c, s, f);
+}
+
 static void check_gateway(const struct config *c, struct findings *f) {
 	const struct config_gateway *g = &c->gateway;
 	struct place listen = config_place(c, &g->item, OPT_G_LISTEN_POSTGRES);
@@ -185,6 +260,8 @@ static void check_gateway(const struct config *c, struct findings *f) {
 	const char *why;
 
 	required(c, &g->item, OWNER_G, f);
+	for (const struct config_issuer *s = g->issuers; s != NULL; s = s->next)
+		check_issuer(c, s, f);
 	if ((g->tls_cert.n != 0) != (g->tls_key.n != 0))
 		finding_error(f, g->tls_cert.n != 0 ? &cert : &key,
 		              "listen.tls.cert and listen.tls.key come together");

@@ -65,6 +65,31 @@ static void check_ca(const struct refs *r, const struct config_connection *conn)
 		finding_error(r->f, &at, "%s", why);
 }
 
+static void check_issuer(const struct refs *r, const struct config_issuer *s) {
+	struct place ca_at = config_place(r->c, &s->item, OPT_I_CA);
+	struct place jwks_at = config_place(r->c, &s->item, OPT_I_JWKS_FILE);
+	const char *why = NULL;
+	size_t n = 0;
+
+	if (s->ca.n != 0 && s->jwks_file.n == 0) {
+		auto_free char *pem = file_of(r, s->ca, &ca_at, &n);
+
+		if (pem != NULL && pem_roots_check(str_mem(pem, n), &why) < 0)
+			finding_error(r->f, &ca_at, "%s", why);
+		else if (pem != NULL && n > CONFIG_ISSUER_CA_MAX)
+			finding_error(r->f, &ca_at,
+			              "is larger than %d bytes: name the roots of "
+			              "this issuer only",
+			              CONFIG_ISSUER_CA_MAX);
+	}
+	if (s->jwks_file.n != 0) {
+		auto_free char *jwks = file_of(r, s->jwks_file, &jwks_at, &n);
+
+		if (jwks != NULL && n > CONFIG_JWKS_MAX)
+			finding_error(r->f, &jwks_at, "is larger than %d bytes", CONFIG_JWKS_MAX);
+	}
+}
+
 static void check_secret_file(const struct refs *r, const struct config_secret *s,
                               const struct place *at) {
 	struct err e = { 0 };
@@ -108,6 +133,8 @@ void config_check_files(const struct config *c, config_env_fn *env, void *arg, s
 	struct refs r = { .c = c, .f = f, .env = env, .arg = arg };
 
 	check_listen_tls(&r);
+	for (const struct config_issuer *s = c->gateway.issuers; s != NULL; s = s->next)
+		check_issuer(&r, s);
 	for (const struct config_connection *k = c->connections; k != NULL; k = k->next) {
 		check_ca(&r, k);
 		for (const struct config_role *role = k->roles; role != NULL; role = role->next)

@@ -16,6 +16,17 @@
 
 enum { ARENA_MAX = 64 * 1024 * 1024 };
 
+/* An issuer without a name is called like its host. */
+static void issuer_names(struct config *c) {
+	for (struct config_issuer *s = c->gateway.issuers; s != NULL; s = s->next) {
+		struct config_url u;
+		const char *why;
+
+		if (s->name.n == 0 && config_url_parse(&u, s->issuer, &why) == 0)
+			s->name = arena_str(c->arena, u.host);
+	}
+}
+
 /* As far as it goes: with errors in f some of it is missing. */
 static struct config *build(struct str text, struct str file, struct str dir, struct findings *f) {
 	struct config *c = xcalloc(1, sizeof(*c));
@@ -32,9 +43,11 @@ static struct config *build(struct str text, struct str file, struct str dir, st
 	}
 	if (f->errors == 0) {
 		config_walk(c, docs, f);
+		issuer_names(c);
 		config_check(c, f);
-		/* The embedded issuer serves when the configuration names none. */
-		c->gateway.identity_local = true;
+		/* The embedded issuer serves when the configuration names no other. */
+		if (c->gateway.issuers == NULL)
+			c->gateway.identity_local = true;
 	}
 	return c;
 }

@@ -19,6 +19,14 @@
 #define CONFIG_SECRET_MAX 4096
 #define CONFIG_ADDRESS_MAX 272 /* text, with NUL */
 #define CONFIG_PEM_MAX ((size_t)512 * 1024)
+#define CONFIG_URL_MAX 512
+#define CONFIG_JWKS_MAX (64 * 1024)
+#define CONFIG_ISSUER_CA_MAX (64 * 1024) /* crosses to egress in one message */
+#define CONFIG_ISSUERS_MAX 32
+#define CONFIG_MAPPINGS_MAX 256
+#define CONFIG_WHEN_MAX 32
+#define CONFIG_CONTEXT_MAX 16 /* claims that are kept as context */
+#define CONFIG_GROUPS_MAX 32  /* templates of groups */
 
 /* The numbers of the first three are those of session/proto.h. */
 enum config_durable { CONFIG_BEFORE_FORWARD, CONFIG_BOTH_WAYS, CONFIG_ASYNC };
@@ -93,6 +101,37 @@ struct config_connection {
 	uint64_t session_max_ns, connect_ns;
 };
 
+/* A claim, and the values that it may have. */
+struct config_when {
+	struct str claim;
+	struct config_list values;
+};
+struct config_whens {
+	struct config_when *v;
+	size_t n;
+};
+
+/* One mapping of an issuer; templates are text with {claim} in it. */
+struct config_mapping {
+	struct config_item item;
+	struct config_mapping *next;
+	struct config_whens when;
+	uint32_t kind; /* human, agent, service: the numbers of enum who_kind */
+	struct str subject, on_behalf_of, run, email;
+	struct config_list groups, context;
+};
+
+struct config_issuer {
+	struct config_item item;
+	struct config_issuer *next;
+	struct str issuer, name;
+	struct config_list audience;
+	struct str ca, jwks_url, jwks_file;
+	uint64_t skew_ns, lifetime_max_ns, keys_keep_ns;
+	struct config_mapping *mappings; /* in document order: the first that matches counts */
+	size_t mapping_count;
+};
+
 struct config_gateway {
 	struct config_item item;
 	struct str name;
@@ -102,7 +141,9 @@ struct config_gateway {
 	uint32_t segments, sessions_max, per_identity_max, preadmission_max, failed_proofs_max,
 		threads;
 	struct str listen_postgres, tls_cert, tls_key;
-	bool identity_local;
+	bool identity_local;           /* tokens of the local issuer admit */
+	struct config_issuer *issuers; /* in document order */
+	size_t issuer_count;
 };
 
 struct config {
@@ -163,6 +204,21 @@ struct config_address {
 };
 /* "host:port", "[v6]:port", "unix:/path"; borrows. H_EFORMAT with a static sentence in *ret_why. */
 int config_address_parse(struct config_address *a, struct str text, const char **ret_why) must_use;
+
+/* http only for loopback; nothing that could be written in two ways. Slices borrow. */
+struct config_url {
+	bool is_https, is_loopback;
+	struct str authority, host, path; /* "h:8443", "h", "/a" or empty */
+};
+int config_url_parse(struct config_url *u, struct str text, const char **ret_why) must_use;
+
+/* Templates of mappings, piece by piece: 1 with *p, 0 at the end, H_EFORMAT. */
+struct config_piece {
+	bool is_claim, is_optional;
+	struct str text; /* the claim's name, or text that stands for itself */
+};
+int config_template_next(struct str *rest, struct config_piece *p) must_use;
+bool config_template_ok(struct str text);
 
 /* "64MiB", "1GiB", "512" (bytes); H_EFORMAT / H_ELIMIT. */
 int config_size_parse(struct str s, uint64_t *ret) must_use;

@@ -20,11 +20,21 @@ enum opt_type {
 	TYPE_DURATION,
 	TYPE_FLAG,   /* an empty mapping */
 	TYPE_SECRET, /* a reference */
+	TYPE_URL,
+	TYPE_TEMPLATE,  /* text with {claim} in it */
+	TYPE_TEMPLATES, /* a list of them, or one */
+	TYPE_CLAIMS,    /* mapping of claims to a value or a list of values */
 	TYPE_COUNT
 };
 const char *opt_type_name(enum opt_type type); /* for documentation */
 
-enum opt_owner { OWNER_G, OWNER_C, OWNER_R, OWNER_A };
+enum opt_owner { OWNER_G, OWNER_I, OWNER_M, OWNER_C, OWNER_R, OWNER_A };
+/* Rows of a Gateway document; all others are of Connections. */
+static inline bool owner_is_gateway(enum opt_owner owner) {
+	return owner <= OWNER_M;
+}
+/* How much of a row's path is the item's own place: of "spec.roles.*.user", "spec.roles.*.". */
+size_t owner_prefix(enum opt_owner owner);
 enum opt_effect { EFFECT_RELOAD, EFFECT_RESTART };
 
 struct option {

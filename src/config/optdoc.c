@@ -26,6 +26,18 @@ static void put_list(struct buf *out, const struct config_list *list) {
 	w_u8(out, ']');
 }
 
+static void put_claims(struct buf *out, const struct config_whens *when) {
+	w_u8(out, '{');
+	for (size_t i = 0; i < when->n; i++) {
+		if (i != 0)
+			w_fmt(out, ", ");
+		put_quoted(out, when->v[i].claim);
+		w_fmt(out, ": ");
+		put_list(out, &when->v[i].values);
+	}
+	w_u8(out, '}');
+}
+
 static void put_labels(struct buf *out, const struct config_labels *labels) {
 	w_u8(out, '{');
 	for (size_t i = 0; i < labels->n; i++) {
@@ -69,10 +81,16 @@ static void put_value(struct buf *out, const struct option *o, const void *item)
 	case TYPE_PATH:
 	case TYPE_ADDRESS:
 	case TYPE_TARGET:
+	case TYPE_URL:
+	case TYPE_TEMPLATE:
 		put_quoted(out, *(const struct str *)p);
 		break;
 	case TYPE_TEXTS:
+	case TYPE_TEMPLATES:
 		put_list(out, p);
+		break;
+	case TYPE_CLAIMS:
+		put_claims(out, p);
 		break;
 	case TYPE_LABELS:
 		put_labels(out, p);
@@ -105,10 +123,7 @@ static void show_item(struct buf *out, struct str who, enum opt_owner owner,
 
 		if (o->owner != owner)
 			continue;
-		if (owner == OWNER_R)
-			tail = str_from(tail, sizeof("spec.roles.*"));
-		else if (owner == OWNER_A)
-			tail = str_from(tail, sizeof("spec.access[]"));
+		tail = str_from(tail, owner_prefix(owner));
 		w_bytes(out, who);
 		w_u8(out, ' ');
 		w_bytes(out, item->shown);
@@ -120,6 +135,11 @@ static void show_item(struct buf *out, struct str who, enum opt_owner owner,
 
 void config_show(const struct config *c, struct buf *out) {
 	show_item(out, STR("Gateway"), OWNER_G, &c->gateway.item);
+	for (const struct config_issuer *i = c->gateway.issuers; i != NULL; i = i->next) {
+		show_item(out, STR("Gateway"), OWNER_I, &i->item);
+		for (const struct config_mapping *m = i->mappings; m != NULL; m = m->next)
+			show_item(out, STR("Gateway"), OWNER_M, &m->item);
+	}
 	for (const struct config_connection *k = c->connections; k != NULL; k = k->next) {
 		char who[64];
 
@@ -153,7 +173,10 @@ static void put_range(struct buf *out, const struct option *o) {
 	else
 		w_fmt(out, "%s, %.*s to %s%s", opt_type_name(o->type), (int)dots, o->range,
 		      o->range + dots + 2,
-		      o->type == TYPE_TEXT || o->type == TYPE_TEXTS ? " bytes" : "");
+		      o->type == TYPE_TEXT || o->type == TYPE_TEXTS || o->type == TYPE_TEMPLATE ||
+		                      o->type == TYPE_TEMPLATES || o->type == TYPE_CLAIMS
+		              ? " bytes"
+		              : "");
 }
 
 static const char *default_text(const struct option *o) {
@@ -168,7 +191,7 @@ static void markdown_table(struct buf *out, bool is_gateway) {
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		const struct option *o = &options[i];
 
-		if ((o->owner == OWNER_G) != is_gateway)
+		if (owner_is_gateway(o->owner) != is_gateway)
 			continue;
 		w_fmt(out, "| `%s` | ", o->path);
 		put_range(out, o);
@@ -239,12 +262,11 @@ void config_mdoc(struct buf *out) {
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		const struct option *o = &options[i];
 
-		if (i == 0 || o->id[0] != options[i - 1].id[0]) {
-			if (i == 0 ||
-			    (i != 0 && o->owner != OWNER_G && options[i - 1].owner == OWNER_G))
-				w_fmt(out, "%s.Ss %s\n.Bl -tag -width Ds\n", i != 0 ? ".El\n" : "",
-				      o->owner == OWNER_G ? "Gateway" : "Connection");
-		}
+		bool is_gateway = owner_is_gateway(o->owner);
+
+		if (i == 0 || is_gateway != owner_is_gateway(options[i - 1].owner))
+			w_fmt(out, "%s.Ss %s\n.Bl -tag -width Ds\n", i != 0 ? ".El\n" : "",
+			      is_gateway ? "Gateway" : "Connection");
 		w_fmt(out, ".It Cm %s\n", o->path);
 		mdoc_text(out, o->help);
 		w_fmt(out, "Default: %s%s.\n", default_text(o),

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 
 #define OWNER_STRUCT_G struct config_gateway
+#define OWNER_STRUCT_I struct config_issuer
+#define OWNER_STRUCT_M struct config_mapping
 #define OWNER_STRUCT_C struct config_connection
 #define OWNER_STRUCT_R struct config_role
 #define OWNER_STRUCT_A struct config_access
@@ -39,6 +41,10 @@ const struct option options[OPT_COUNT] = {
 #define OFFSET_DURATION(s, m) offsetof(s, m)
 #define OFFSET_FLAG(s, m) offsetof(s, m)
 #define OFFSET_SECRET(s, m) offsetof(s, m)
+#define OFFSET_URL(s, m) offsetof(s, m)
+#define OFFSET_TEMPLATE(s, m) offsetof(s, m)
+#define OFFSET_TEMPLATES(s, m) offsetof(s, m)
+#define OFFSET_CLAIMS(s, m) offsetof(s, m)
 	CONFIG_OPTIONS(X)
 #undef X
 };
@@ -52,9 +58,28 @@ const char *opt_type_name(enum opt_type type) {
 		[TYPE_ENUM] = "choice",     [TYPE_INT] = "number",
 		[TYPE_SIZE] = "size",       [TYPE_DURATION] = "duration",
 		[TYPE_FLAG] = "{}",         [TYPE_SECRET] = "secret reference",
+		[TYPE_URL] = "URL",         [TYPE_TEMPLATE] = "template",
+		[TYPE_CLAIMS] = "claims",   [TYPE_TEMPLATES] = "template or list of templates",
 	};
 
 	return names[type];
+}
+
+size_t owner_prefix(enum opt_owner owner) {
+	switch (owner) {
+	case OWNER_I:
+		return sizeof("spec.identity.oidc[]");
+	case OWNER_M:
+		return sizeof("spec.identity.oidc[].mappings[]");
+	case OWNER_R:
+		return sizeof("spec.roles.*");
+	case OWNER_A:
+		return sizeof("spec.access[]");
+	case OWNER_G:
+	case OWNER_C:
+		break;
+	}
+	return 0;
 }
 
 bool config_name_ok(struct str name) {
@@ -185,6 +210,20 @@ static int set_text(struct opt_set *s, const struct option *o, struct str text, 
 	return store_text(s, text, dst);
 }
 
+static int set_template(struct opt_set *s, const struct option *o, struct str text, void *dst) {
+	if (!config_template_ok(text))
+		return wrong(s, "must be text with claims in braces: \"devin/{devin_id}\"");
+	return set_text(s, o, text, dst);
+}
+
+static int set_url(struct opt_set *s, const struct option *o, struct str text, void *dst) {
+	struct config_url u;
+	const char *why = NULL;
+
+	(void)o;
+	return config_url_parse(&u, text, &why) < 0 ? wrong(s, why) : store_text(s, text, dst);
+}
+
 static int set_path(struct opt_set *s, const struct option *o, struct str text, void *dst) {
 	char full[4096];
 
@@ -264,6 +303,8 @@ static int set_structured(struct opt_set *s, const struct option *o, struct str 
 	case TYPE_SECRET:
 		return wrong(s, "a password does not stand in the configuration: refer to it as "
 		                "{ env: NAME } or { file: PATH }");
+	case TYPE_CLAIMS:
+		return wrong(s, "must be a mapping of claims to values: { org_id: org-abc }");
 	case TYPE_LABELS:
 	case TYPE_CONST:
 	case TYPE_NAME:
@@ -275,6 +316,9 @@ static int set_structured(struct opt_set *s, const struct option *o, struct str 
 	case TYPE_INT:
 	case TYPE_SIZE:
 	case TYPE_DURATION:
+	case TYPE_URL:
+	case TYPE_TEMPLATE:
+	case TYPE_TEMPLATES:
 	case TYPE_COUNT:
 		break;
 	}
@@ -292,6 +336,8 @@ int option_set(struct opt_set *s, const struct option *o, struct str text, void 
 		[TYPE_ENUM] = set_enum,         [TYPE_INT] = set_number,
 		[TYPE_SIZE] = set_number,       [TYPE_DURATION] = set_number,
 		[TYPE_FLAG] = set_structured,   [TYPE_SECRET] = set_structured,
+		[TYPE_URL] = set_url,           [TYPE_TEMPLATE] = set_template,
+		[TYPE_CLAIMS] = set_structured, [TYPE_TEMPLATES] = set_template,
 	};
 
 	s->why[0] = '\0';

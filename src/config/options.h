@@ -4,8 +4,8 @@
  * The parser, `hansard check`, config_show(), docs/configuration.md and hansard.yaml(5) are
  * all made from it, so none can know an option that another does not.
  *
- * Columns: identifier; owner (G: Gateway, C: Connection, R: one role of it, A: one access rule of
- * it); path ("*" is any name, "[]" any element); type; member of the owner's struct; range ("a|b"
+ * Columns: identifier; owner (G: Gateway, I: one OIDC issuer of it, M: one mapping of an issuer, C:
+ * Connection, R: one role of it, A: one access rule of it); path ("*" is any name, "[]" any element); type; member of the owner's struct; range ("a|b"
  * for choices, "low..high" for numbers, durations and sizes); default ("" none, "!" required);
  * when a change takes effect (RELOAD: at SIGHUP, for new sessions; RESTART: at the next start);
  * help.
@@ -42,7 +42,9 @@
 	X(G_LISTEN_TLS_KEY, G, "spec.listen.tls.key", PATH, tls_key, "", "", RELOAD, \
 	  "Private key of the certificate (PEM, not encrypted).") \
 	X(G_IDENTITY_LOCAL, G, "spec.identity.local", FLAG, identity_local, "", "", RELOAD, \
-	  "The embedded issuer behind `hansard token`. The value is an empty mapping: {}.") \
+	  "The embedded issuer behind `hansard token`. The value is an empty mapping: {}. It serves " \
+	  "when there is no spec.identity.oidc; beside OIDC it must be named, is meant to break glass " \
+	  "with, and each admission by it raises an alarm.") \
 	X(G_LIMIT_SESSIONS, G, "spec.limits.sessions", INT, sessions_max, "1..65536", "4096", \
 	  RELOAD, "Sessions at the same time.") \
 	X(G_LIMIT_PER_IDENTITY, G, "spec.limits.sessions_per_identity", INT, per_identity_max, \
@@ -60,6 +62,50 @@
 	  "reason; more are counted together, as too-many-failures.") \
 	X(G_THREADS, G, "spec.workers.threads", INT, threads, "1..16", "1", RESTART, \
 	  "Event loop threads of the worker; one per core that it may use.") \
+	X(I_ISSUER, I, "spec.identity.oidc[].issuer", URL, issuer, "", "!", RELOAD, \
+	  "An OpenID Connect issuer, written exactly as in its tokens' claim iss.") \
+	X(I_NAME, I, "spec.identity.oidc[].name", TEXT, name, "1..64", "", RELOAD, \
+	  "Stands in front of every subject of this issuer (NAME:subject), so that two issuers never " \
+	  "yield the same one. Without it, the issuer's host.") \
+	X(I_AUDIENCE, I, "spec.identity.oidc[].audience", TEXTS, audience, "1..255", "!", RELOAD, \
+	  "A token must be meant for one of these (claim aud).") \
+	X(I_CA, I, "spec.identity.oidc[].ca", PATH, ca, "", "", RELOAD, \
+	  "Root certificates (PEM) of the issuer's web server; without it, the system's.") \
+	X(I_JWKS_URL, I, "spec.identity.oidc[].jwks.url", URL, jwks_url, "", "", RELOAD, \
+	  "Where the issuer's keys are, when it has no /.well-known/openid-configuration.") \
+	X(I_JWKS_FILE, I, "spec.identity.oidc[].jwks.file", PATH, jwks_file, "", "", RELOAD, \
+	  "The issuer's keys (a JSON Web Key Set) in a file: nothing is fetched.") \
+	X(I_SKEW, I, "spec.identity.oidc[].skew", DURATION, skew_ns, "0s..5m", "60s", RELOAD, \
+	  "How far the issuer's clock may be from ours.") \
+	X(I_LIFETIME, I, "spec.identity.oidc[].lifetime_max", DURATION, lifetime_max_ns, \
+	  "1m..30d", "24h", RELOAD, \
+	  "Tokens that are good for longer (from iat to exp) are refused.") \
+	X(I_KEYS_KEEP, I, "spec.identity.oidc[].keys_keep", DURATION, keys_keep_ns, "0s..30d", \
+	  "24h", RELOAD, \
+	  "How long the last keys are used on, beyond their time, while the issuer cannot be reached.") \
+	X(M_WHEN, M, "spec.identity.oidc[].mappings[].when", CLAIMS, when, "1..256", "", RELOAD, \
+	  "Claims that the token must have: { org_id: org-abc, realm_access.roles: dba }. A list of " \
+	  "values means any of them; a claim that is a list must hold one of them; * stands for any " \
+	  "text. Without it, the mapping takes every token.") \
+	X(M_KIND, M, "spec.identity.oidc[].mappings[].map.kind", ENUM, kind, \
+	  "human|agent|service", "!", RELOAD, "What such an identity is.") \
+	X(M_SUBJECT, M, "spec.identity.oidc[].mappings[].map.subject", TEMPLATE, subject, \
+	  "1..256", "!", RELOAD, \
+	  "Template of the subject: text with claims in braces, \"devin/{devin_id}\". A claim that " \
+	  "may be missing is written {claim?}; any other that is missing refuses the token.") \
+	X(M_ON_BEHALF_OF, M, "spec.identity.oidc[].mappings[].map.on_behalf_of", TEMPLATE, \
+	  on_behalf_of, "1..256", "", RELOAD, \
+	  "Template: whom it acts for; on the record as verified.") \
+	X(M_RUN, M, "spec.identity.oidc[].mappings[].map.run", TEMPLATE, run, "1..256", "", \
+	  RELOAD, "Template: the run (job) that it belongs to.") \
+	X(M_EMAIL, M, "spec.identity.oidc[].mappings[].map.email", TEMPLATE, email, "1..256", "", \
+	  RELOAD, "Template: the e-mail address.") \
+	X(M_GROUPS, M, "spec.identity.oidc[].mappings[].map.groups", TEMPLATES, groups, "1..128", \
+	  "", RELOAD, \
+	  "Groups: a list of templates, or one. \"{claim}\" alone may be a list in the token.") \
+	X(M_CONTEXT, M, "spec.identity.oidc[].mappings[].map.context", TEXTS, context, "1..63", \
+	  "", RELOAD, \
+	  "Claims that are kept on the record as verified context, where the token has them.") \
 	/* Connection */ \
 	X(C_API, C, "apiVersion", CONST, none, "hansard/v1", "!", RELOAD, \
 	  "Shape of the document.") \

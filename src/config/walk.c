@@ -17,7 +17,7 @@ struct walk {
 	struct config *c;
 	struct findings *f;
 	struct opt_set set;
-	enum opt_owner kind; /* G or C: rows that this document may use */
+	bool is_gateway; /* which rows this document may use */
 };
 
 static struct place key_place(const struct walk *w, const struct ynode *n) {
@@ -39,14 +39,14 @@ static struct str text_of(struct walk *w, struct str a, const char *sep, struct 
 	return arena_str(w->c->arena, str_mem(text, MIN((size_t)n, sizeof(text) - 1)));
 }
 
-/* Rows of a Gateway document, or of a Connection document with its roles and access rules. */
-static bool is_row_of(const struct option *o, enum opt_owner kind) {
-	return (o->owner == OWNER_G) == (kind == OWNER_G);
+/* Rows of a Gateway document with its issuers, or of a Connection with its roles and rules. */
+static bool is_row_of(const struct option *o, bool is_gateway) {
+	return owner_is_gateway(o->owner) == is_gateway;
 }
 
 static const struct option *row_find(const struct walk *w, struct str path, size_t *ret_index) {
 	for (size_t i = 0; i < OPT_COUNT; i++) {
-		if (is_row_of(&options[i], w->kind) && str_is(path, options[i].path)) {
+		if (is_row_of(&options[i], w->is_gateway) && str_is(path, options[i].path)) {
 			*ret_index = i;
 			return &options[i];
 		}
@@ -60,7 +60,7 @@ static bool has_rows_under(const struct walk *w, struct str path, const char *ne
 
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		rest = str_of(options[i].path);
-		if (!is_row_of(&options[i], w->kind) || !str_starts(rest, path))
+		if (!is_row_of(&options[i], w->is_gateway) || !str_starts(rest, path))
 			continue;
 		if (str_starts(str_from(rest, path.n), tail))
 			return true;
@@ -77,7 +77,7 @@ static void unknown_key(struct walk *w, const struct ynode *n) {
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		struct str rest = str_of(options[i].path);
 
-		if (!is_row_of(&options[i], w->kind) || !str_starts(rest, parent))
+		if (!is_row_of(&options[i], w->is_gateway) || !str_starts(rest, parent))
 			continue;
 		rest = str_from(rest, parent.n != 0 ? parent.n + 1 : 0);
 		struct str key = str_head(rest, strcspn(rest.p != NULL ? rest.p : "", ".["));
@@ -115,6 +115,45 @@ static void role_add(struct walk *w, struct ynode *n) {
 	*link = r;
 }
 
+static void issuer_add(struct walk *w, struct ynode *n) {
+	struct config_gateway *g = n->parent->item;
+	struct config_issuer *s = arena_alloc(w->c->arena, sizeof(*s));
+	struct config_issuer **link = &g->issuers;
+	struct place at = value_place(w, n);
+
+	if (g->issuer_count == CONFIG_ISSUERS_MAX)
+		finding_error(w->f, &at, "at most %d issuers", CONFIG_ISSUERS_MAX);
+	n->item = s;
+	if (s == NULL)
+		return;
+	option_defaults(&w->set, OWNER_I, s);
+	s->item.line = n->line;
+	s->item.shown = n->shown;
+	while (*link != NULL)
+		link = &(*link)->next;
+	*link = s;
+	g->issuer_count++;
+}
+
+static void mapping_add(struct walk *w, struct ynode *n) {
+	struct config_issuer *s = n->parent->item;
+	struct config_mapping *m = arena_alloc(w->c->arena, sizeof(*m));
+	struct config_mapping **link = &s->mappings;
+	struct place at = value_place(w, n);
+
+	if (s->mapping_count == CONFIG_MAPPINGS_MAX)
+		finding_error(w->f, &at, "at most %d mappings", CONFIG_MAPPINGS_MAX);
+	n->item = m;
+	if (m == NULL)
+		return;
+	m->item.line = n->line;
+	m->item.shown = n->shown;
+	while (*link != NULL)
+		link = &(*link)->next;
+	*link = m;
+	s->mapping_count++;
+}
+
 static void access_add(struct walk *w, struct ynode *n) {
 	struct config_connection *conn = n->parent->item;
 	struct config_access *a = arena_alloc(w->c->arena, sizeof(*a));
@@ -128,6 +167,15 @@ static void access_add(struct walk *w, struct ynode *n) {
 	while (*link != NULL)
 		link = &(*link)->next;
 	*link = a;
+}
+
+static void element_add(struct walk *w, struct ynode *n) {
+	if (str_is(n->path, "spec.identity.oidc[]"))
+		issuer_add(w, n);
+	else if (str_is(n->path, "spec.identity.oidc[].mappings[]"))
+		mapping_add(w, n);
+	else
+		access_add(w, n);
 }
 
 /* Path, shown path and item of a node, from its parent's. */
@@ -145,7 +193,7 @@ static void node_locate(struct walk *w, struct ynode *n) {
 		(void)snprintf(number, sizeof(number), "[%zu]", index);
 		n->path = text_of(w, parent->path, "", STR("[]"));
 		n->shown = text_of(w, parent->shown, "", str_of(number));
-		access_add(w, n);
+		element_add(w, n);
 		return;
 	}
 	n->shown = text_of(w, parent->shown, dot, str_head(n->key, 64));
@@ -217,6 +265,72 @@ static void labels_set(struct walk *w, const struct option *o, struct ynode *n) 
 				.value = arena_str(w->c->arena, e->value)
 			};
 	}
+}
+
+/* Like a list, but one template may stand alone. */
+static void templates_set(struct walk *w, const struct option *o, struct ynode *n) {
+	struct config_list *list = (struct config_list *)(void *)((char *)n->item + o->offset);
+	struct place at = value_place(w, n);
+	const struct ynode *first = n->kind == Y_SEQ ? n->first : n;
+
+	if (n->kind == Y_MAP) {
+		finding_error(w->f, &at, "must be a template, or a list of them: [agents]");
+		return;
+	}
+	list->v = arena_alloc(w->c->arena, MAX(n->count, (size_t)1) * sizeof(*list->v));
+	for (const struct ynode *e = first; e != NULL && list->v != NULL; e = e->sibling) {
+		struct option one = *o;
+
+		one.offset = 0;
+		at = value_place(w, e);
+		at.key = n->shown;
+		if (e->kind != Y_SCALAR)
+			finding_error(w->f, &at, "must be text");
+		else if (option_set(&w->set, &one, e->value, &list->v[list->n]) < 0)
+			finding_error(w->f, &at, "%s", w->set.why);
+		else
+			list->n++;
+		if (e == n)
+			break;
+	}
+}
+
+/* The values of one claim: one, or a list. */
+static void when_set(struct walk *w, const struct option *o, struct ynode *n,
+                     struct config_when *when) {
+	struct ynode *first = n->kind == Y_SEQ ? n->first : n;
+	struct place at = value_place(w, n);
+
+	n->shown = text_of(w, n->parent->shown, ".", str_head(n->key, 64));
+	at.key = n->shown;
+	if (n->kind == Y_MAP || first == NULL || n->key.n == 0 || n->key.n > 128) {
+		finding_error(w->f, &at, "must be a value, or a list of values: [a, b]");
+		return;
+	}
+	when->claim = arena_str(w->c->arena, n->key);
+	when->values.v = arena_alloc(w->c->arena, MAX(n->count, (size_t)1) * sizeof(struct str));
+	for (struct ynode *e = first; e != NULL && when->values.v != NULL; e = e->sibling) {
+		e->shown = n->shown;
+		if (text_ok(w, o, e))
+			when->values.v[when->values.n++] = arena_str(w->c->arena, e->value);
+		if (e == n)
+			break;
+	}
+}
+
+static void claims_set(struct walk *w, const struct option *o, struct ynode *n) {
+	struct config_whens *whens = (struct config_whens *)(void *)((char *)n->item + o->offset);
+	struct place at = value_place(w, n);
+
+	if (n->kind != Y_MAP || n->count == 0 || n->count > CONFIG_WHEN_MAX) {
+		finding_error(w->f, &at,
+		              "must be a mapping of 1 to %d claims to values: { org_id: org-abc }",
+		              CONFIG_WHEN_MAX);
+		return;
+	}
+	whens->v = arena_alloc(w->c->arena, n->count * sizeof(*whens->v));
+	for (struct ynode *e = n->first; e != NULL && whens->v != NULL; e = e->sibling)
+		when_set(w, o, e, &whens->v[whens->n++]);
 }
 
 static bool env_name_ok(struct str s) {
@@ -294,6 +408,10 @@ static void option_take(struct walk *w, const struct option *o, size_t index, st
 	item->at[index] = n->key_line << 10 | MIN(n->key_column, 1023U);
 	if (o->type == TYPE_TEXTS && n->kind != Y_SCALAR)
 		texts_set(w, o, n);
+	else if (o->type == TYPE_TEMPLATES)
+		templates_set(w, o, n);
+	else if (o->type == TYPE_CLAIMS && n->kind != Y_SCALAR)
+		claims_set(w, o, n);
 	else if (o->type == TYPE_LABELS)
 		labels_set(w, o, n);
 	else if (o->type == TYPE_SECRET && n->kind != Y_SCALAR)
@@ -377,8 +495,8 @@ static struct config_item *document_open(struct walk *w, struct ynode *root) {
 		finding_error(w->f, &at, "\"kind\" is missing: Gateway or Connection");
 		return NULL;
 	}
-	w->kind = str_is(kind->value, "Gateway") ? OWNER_G : OWNER_C;
-	if (w->kind == OWNER_G)
+	w->is_gateway = str_is(kind->value, "Gateway");
+	if (w->is_gateway)
 		return gateway_add(w, root);
 	if (str_is(kind->value, "Connection"))
 		return connection_add(w);
