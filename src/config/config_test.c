@@ -122,7 +122,7 @@ static const struct mistake mistakes[] = {
 	{ 4, "  store: { path: }", 4, "has no value" },
 	{ 4, "  store: { segments: 1 }", 4, "must be a number from 2 to 1024" },
 	{ 4, "  store: { segments: 0x10 }", 4, "must be a number from 2 to 1024" },
-	{ 4, "  store: { segment_size: 1KiB }", 4, "must be a size from 64KiB to 1GiB" },
+	{ 4, "  store: { segment_size: 1KiB }", 4, "must be a size from 256KiB to 1GiB" },
 	{ 4, "  strore: { path: ./data }", 4, "(did you mean \"store\"?)" },
 	{ 5, "  listn:", 5, "(did you mean \"listen\"?)" },
 	{ 6, "    postgres: 127.0.0.1", 6, "must be host:port" },

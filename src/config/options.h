@@ -24,7 +24,7 @@
 	X(G_LABELS, G, "metadata.labels", LABELS, labels, "", "", RELOAD, "Labels for people.") \
 	X(G_STORE_PATH, G, "spec.store.path", PATH, store_path, "", "./data", RESTART, \
 	  "Directory of the record, the keys and the control socket. Made when absent.") \
-	X(G_STORE_SEGMENT_SIZE, G, "spec.store.segment_size", SIZE, segment_size, "64KiB..1GiB", \
+	X(G_STORE_SEGMENT_SIZE, G, "spec.store.segment_size", SIZE, segment_size, "256KiB..1GiB", \
 	  "64MiB", RESTART, "Size of one journal segment.") \
 	X(G_STORE_SEGMENTS, G, "spec.store.segments", INT, segments, "2..1024", "4", RESTART, \
 	  "Journal segments to start with; more are added in the background when needed.") \

@@ -181,7 +181,7 @@ static void ask_sign(struct recorder *r) {
 	struct tree_proof proof;
 	struct buf b;
 
-	if (r->sign_running || !r->keeper_is_up || r->sign_shown <= r->signed_size)
+	if (r->sign_running || r->sign_is_unknown || !r->keeper_is_up || r->sign_shown <= r->signed_size)
 		return;
 	if (tlog_consistency(r->log, r->signed_size, r->sign_shown, &proof) < 0 ||
 	    tlog_root(r->log, r->sign_shown, r->sign_root) < 0) {

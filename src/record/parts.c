@@ -113,8 +113,8 @@ void part_seal(struct recorder *r, struct rec_session *s) {
 		              .first_frame = s->part_first,
 		              .next_seq = s->durable_seq + 1,
 		              .bytes = s->part_len,
-		              .wall = rec_wall(r),
-		              .mono = r->now,
+		              .wall = s->part_wall,
+		              .mono = s->part_mono,
 		              .tree = &s->tree,
 		              .index = buf_peek(&s->index) };
 	struct buf end;
@@ -150,6 +150,8 @@ void part_add(struct recorder *r, struct rec_session *s, const struct batch_item
 	                                                          .wall_ns = it->wall });
 	append(r, s, frame);
 	s->part_has_frames = true;
+	s->part_wall = it->wall;
+	s->part_mono = it->mono;
 	if (s->out.len > REC_OUT_FLUSH && part_flush(r, s) < 0 && s->out.len > 16 * REC_OUT_FLUSH)
 		rec_session_lose(r, s, H_ENOSPACE);
 }

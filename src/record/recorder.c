@@ -360,10 +360,7 @@ static void drain_step(struct recorder *r) {
 	}
 	if (has_open && r->now < r->drain_give_up)
 		return;
-	if (r->acts != NULL) {
-		rec_session_close(r, r->acts, "stop", 0);
-		r->acts = NULL;
-	}
+	acts_close(r);
 	if (!r->stop_leaf_queued && r->grew.next == &r->grew && list_empty(&r->step)) {
 		char boot[33];
 
@@ -381,18 +378,6 @@ static void drain_step(struct recorder *r) {
 	                r->now >= r->drain_give_up;
 }
 
-/* The acts session whose very first frame could not be written. */
-static void renew_acts(struct recorder *r) {
-	if (r->phase != RP_SERVING || r->is_draining)
-		return;
-	if (r->acts != NULL && r->acts->tree.size == 0 && r->acts->inflight == 0) {
-		rec_session_free(r, r->acts);
-		r->acts = NULL;
-	}
-	if (r->acts == NULL)
-		acts_open(r);
-}
-
 static void beat(struct recorder *r) {
 	if (r->now < r->beat_due)
 		return;
@@ -402,9 +387,11 @@ static void beat(struct recorder *r) {
 	parts_age(r);
 	(void)parts_flush_all(r);
 	store_step(r, true);
+	if (r->sign_is_unknown && r->phase != RP_STARTING)
+		recorder_start(r);
 	rec_session_reap(r);
 	watch_room(r);
-	renew_acts(r);
+	acts_renew(r);
 	drain_step(r);
 }
 

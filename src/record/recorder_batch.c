@@ -46,8 +46,7 @@ static void count_cut(struct rec_session *s, size_t size) {
 	s->inflight++;
 }
 
-/* Room for one more frame of so many bytes; commits when there is none. */
-static void make_room(struct recorder *r, size_t need) {
+void batch_room(struct recorder *r, size_t need) {
 	if (r->item_count == REC_BATCH_ITEMS || r->batch_len + need > r->batch_max)
 		batch_commit(r);
 	assert(r->batch_len + need <= r->batch_max);
@@ -180,7 +179,7 @@ static void wait_jobs(struct recorder *r, const struct rec_session *s, bool for_
 /* --- cutting --- */
 
 static void cut_inline(struct recorder *r, struct rec_session *s) {
-	make_room(r,
+	batch_room(r,
 	          FRAME_HEAD_SIZE + frame_builder_size(&s->b) + FRAME_SALT_SIZE + FRAME_TAG_SIZE);
 	if (s->b.n_events == 0) /* lost in that commit */
 		return;
@@ -256,7 +255,7 @@ void batch_json(struct recorder *r, struct rec_session *s, uint8_t kind, struct 
 	buf_clear(&r->scratch);
 	frame_put_json(&r->scratch, json);
 	assert(!r->scratch.bad && list_empty(&s->jobs) && s->b.n_events == 0);
-	make_room(r, FRAME_HEAD_SIZE + r->scratch.len + FRAME_TAG_SIZE);
+	batch_room(r, FRAME_HEAD_SIZE + r->scratch.len + FRAME_TAG_SIZE);
 	fill_head(r, s, &h, kind);
 	int n = frame_encode(r->main_codec, &h, buf_peek(&r->scratch), batch_end(r),
 	                     r->batch_max - r->batch_len);
@@ -294,7 +293,7 @@ void batch_leaves(struct recorder *r) {
 	}
 	size_t n = all.n - rest.n;
 
-	make_room(r, FRAME_HEAD_SIZE + FRAME_SALT_SIZE + n + FRAME_TAG_SIZE);
+	batch_room(r, FRAME_HEAD_SIZE + FRAME_SALT_SIZE + n + FRAME_TAG_SIZE);
 	if (r->leaves.len == 0 || r->leaves_cut != 0)
 		return;
 	memcpy(h.sid, frame_log_sid, SID_SIZE);

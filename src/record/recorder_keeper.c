@@ -170,13 +170,41 @@ void acts_open(struct recorder *r) {
 	batch_json(r, r->acts, FRAME_OPEN, buf_peek(&r->json), NULL);
 }
 
+static void acts_drop_unwritten(struct recorder *r) {
+	if (r->acts != NULL && r->acts->tree.size == 0 && r->acts->inflight == 0) {
+		rec_session_free(r, r->acts);
+		r->acts = NULL;
+	}
+}
+
+void acts_renew(struct recorder *r) {
+	if (r->phase != RP_SERVING || r->is_draining)
+		return;
+	acts_drop_unwritten(r);
+	if (r->acts == NULL)
+		acts_open(r);
+}
+
+void acts_close(struct recorder *r) {
+	acts_drop_unwritten(r);
+	if (r->acts != NULL)
+		rec_session_close(r, r->acts, "stop", 0);
+	r->acts = NULL;
+}
+
 static void on_act(struct recorder *r, const struct ipc_msg *m) {
 	struct rd b = rd_of(m->body);
 	struct str json = rd_vstr(&b);
 
-	if (rd_done(&b) < 0 || json.n > 96 * KIB)
+	if (rd_done(&b) < 0 || json.n > 96 * KIB) {
 		rec_tell(r, IPC_ACT_DONE, m->id, H_EPROTO);
-	else if (r->acts == NULL || r->acts->state != SS_OPEN || r->phase == RP_BROKEN)
+		return;
+	}
+	/* The act may have to bring an open frame; what stands in the batch may fail first. */
+	batch_room(r, json.n + 8 * KIB);
+	acts_renew(r);
+	if (r->acts == NULL || r->acts->state != SS_OPEN || r->acts->cut_frames == 0 ||
+	    r->phase == RP_BROKEN)
 		rec_tell(r, IPC_ACT_DONE, m->id, r->is_draining ? H_EDRAIN : H_ERECORDER);
 	else
 		batch_json(r, r->acts, FRAME_ACT, json,
@@ -198,10 +226,23 @@ static void catch_up(struct recorder *r, uint64_t size, const uint8_t *root) {
 	uint8_t ours[SHA256_SIZE];
 
 	r->sign_running = false;
+	r->sign_is_unknown = false;
 	r->keeper_is_up = true;
-	if (r->log == NULL || size <= r->signed_size || size > r->leaf_durable ||
-	    tlog_root(r->log, size, ours) < 0 || memcmp(ours, root, SHA256_SIZE) != 0)
+	if (r->log == NULL || size <= r->signed_size)
 		return;
+	/* Nothing is signed on top of what cannot be checked; the beat asks again. */
+	int rc = size <= r->leaf_durable ? tlog_root(r->log, size, ours) : H_ETAMPERED;
+
+	if (rc == 0 && memcmp(ours, root, SHA256_SIZE) != 0)
+		rc = H_ETAMPERED;
+	if (rc < 0) {
+		r->sign_is_unknown = true;
+		rec_alarm(r, "record.sign.unknown",
+		          rc == H_ETAMPERED ? "the keeper signed another log"
+		                            : "tiles of the node log cannot be read",
+		          rc);
+		return;
+	}
 	r->signed_size = size;
 	memcpy(r->signed_root, root, SHA256_SIZE);
 }
@@ -217,9 +258,15 @@ static void on_last_signed(struct recorder *r, const struct ipc_msg *m) {
 	if (rd_done(&b) < 0)
 		return;
 	if (r->phase != RP_STARTING) {
-		catch_up(r, size, (const uint8_t *)root.p);
+		/* An answer from before the last SIGN says nothing about it. */
+		if (m->id > r->last_settled) {
+			r->last_settled = r->last_asked;
+			catch_up(r, size, (const uint8_t *)root.p);
+		}
 		return;
 	}
+	r->last_settled = r->last_asked;
+	r->sign_is_unknown = false;
 	r->signed_size = size;
 	memcpy(r->signed_root, root.p, SHA256_SIZE);
 	memcpy(r->node, node.p, TLOG_NODE_SIZE);
@@ -247,7 +294,8 @@ void recorder_keeper_message(struct recorder *r, const struct ipc_msg *m) {
 
 void recorder_start(struct recorder *r) {
 	r->now = r->o.hooks.mono(r->o.hooks.arg);
-	r->o.hooks.to_keeper(r->o.hooks.arg, IPC_LAST_SIGNED, 0, STR_NONE);
+	r->sign_is_unknown = true;
+	r->o.hooks.to_keeper(r->o.hooks.arg, IPC_LAST_SIGNED, ++r->last_asked, STR_NONE);
 }
 
 /* As many sessions as fit in a message, then the next message. */

@@ -115,6 +115,7 @@ struct rec_session {
 	/* the part on disk */
 	uint32_t part;
 	uint64_t part_first, part_len, part_started; /* part_len: bytes in the file */
+	uint64_t part_wall, part_mono;               /* of its last frame */
 	struct buf index, out;                       /* out: not yet in the file */
 	struct part_span span[REC_SPANS];            /* of out, in order */
 	uint32_t span_count;
@@ -215,6 +216,8 @@ struct recorder {
 	uint64_t signed_size, sign_asked, sign_shown; /* sign_shown: size in tiles */
 	uint8_t signed_root[SHA256_SIZE], sign_root[SHA256_SIZE];
 	bool sign_running, keeper_is_up;
+	bool sign_is_unknown; /* the keeper is asked what it signed last; nothing is sent to be signed */
+	uint64_t last_asked, last_settled; /* questions asked; all up to this one are answered or void */
 	/* end */
 	bool is_draining, stop_leaf_queued, is_drained;
 	uint64_t drain_until, drain_give_up;
@@ -242,6 +245,8 @@ bool rec_drain_ring(struct recorder *r, struct rec_ring *g);
  * may have been lost when it returns. */
 void batch_cut(struct recorder *r, struct rec_session *s);
 /* A frame with JSON for a session without jobs and builder; ack (or NULL) says whom to answer. */
+/* Room for frames of so many bytes; commits when there is none, which may fail and end sessions. */
+void batch_room(struct recorder *r, size_t need);
 void batch_json(struct recorder *r, struct rec_session *s, uint8_t kind, struct str json,
                 const struct batch_item *ack);
 void batch_job_init(struct recorder *r, struct rec_job *j);
@@ -274,6 +279,9 @@ void rec_session_release_slot(struct recorder *r, struct rec_session *s);
 
 /* recorder_keeper.c */
 void acts_open(struct recorder *r);
+/* Another acts session when the very first frame of this one could not be written. */
+void acts_renew(struct recorder *r);
+void acts_close(struct recorder *r);
 void keeper_ack(struct recorder *r, const struct batch_item *it, int code);
 
 /* parts.c */
@@ -283,10 +291,11 @@ void part_add(struct recorder *r, struct rec_session *s, const struct batch_item
               struct str frame);
 /* Index and trailer, seal leaf. */
 void part_seal(struct recorder *r, struct rec_session *s);
-/* Index and trailer frames of a part into out. */
+/* Index and trailer frames of a part into out. Their clocks are those of the part's last frame, so that
+ * whoever writes them again writes the same bytes. */
 struct part_end {
 	uint32_t part;
-	uint64_t first_frame, next_seq, bytes, wall, mono;
+	uint64_t first_frame, next_seq, bytes, wall, mono; /* wall, mono: of the last frame */
 	const struct tree *tree;
 	struct str index;
 };

@@ -18,6 +18,7 @@ struct build {
 	uint64_t next_seq, events, commands, streams[4];
 	uint32_t part, next_frame;      /* next_frame: index in rs->frames */
 	uint64_t part_first, len, keep; /* bytes of the part; of them, from the file */
+	uint64_t wall, mono;            /* of the last frame */
 	struct buf index, out, file;
 	bool is_sealed, is_closed, saw_end, has_file, has_gap, is_dirty;
 	struct frame_head first;
@@ -86,6 +87,8 @@ static void take(struct build *b, const struct frame *f) {
 	                                                          .first_seq = f->head.first_seq,
 	                                                          .wall_ns = f->head.wall_ns });
 	b->len += f->bytes.n;
+	b->wall = f->head.wall_ns;
+	b->mono = f->head.mono_ns;
 	if (f->head.kind == FRAME_DATA)
 		note_events(b, f);
 	else if (f->head.kind == FRAME_OPEN || f->head.kind == FRAME_CLOSE)
@@ -210,8 +213,8 @@ static void seal(struct build *b) {
 		              .first_frame = b->part_first,
 		              .next_seq = b->next_seq,
 		              .bytes = b->len,
-		              .wall = rec_wall(b->v->r),
-		              .mono = b->v->r->now,
+		              .wall = b->wall,
+		              .mono = b->mono,
 		              .tree = &b->tree,
 		              .index = buf_peek(&b->index) };
 
@@ -346,6 +349,8 @@ static void revive(struct build *b) {
 	s->part_first = b->part_first;
 	s->part_len = b->len;
 	s->part_has_frames = true;
+	s->part_wall = b->wall;
+	s->part_mono = b->mono;
 	s->part = b->part;
 	if (buf_append(&s->index, buf_peek(&b->index)) < 0)
 		r->parts_broken = true;

@@ -25,7 +25,7 @@ struct ts_session {
 	struct tree tree;
 	struct buf frames; /* all tree frames, back to back */
 	uint32_t offset[FRAMES_MAX];
-	uint64_t first_seq[FRAMES_MAX], wall[FRAMES_MAX];
+	uint64_t first_seq[FRAMES_MAX], wall[FRAMES_MAX], mono[FRAMES_MAX];
 	uint64_t part_first, settled; /* frames */
 	uint32_t part;
 	uint64_t seq;
@@ -331,6 +331,7 @@ static void put_frame(struct ts_session *s, struct frame_head *h, struct str raw
 	s->offset[no] = (uint32_t)s->frames.len;
 	s->first_seq[no] = h->first_seq;
 	s->wall[no] = h->wall_ns;
+	s->mono[no] = h->mono_ns;
 	s->seq += h->kind == FRAME_DATA ? h->n_events : 0;
 	must(buf_append(&s->frames, str_mem(out, (size_t)n)) == 0);
 	frame_leaf(leaf, out);
@@ -530,8 +531,8 @@ static size_t put_tail(struct ts_session *s, uint8_t kind, struct str raw) {
 	memcpy(h.sid, s->sid, SID_SIZE);
 	h.frame_no = s->tree.size;
 	h.first_seq = s->seq;
-	h.wall_ns = s->t->wall;
-	h.mono_ns = s->t->mono;
+	h.wall_ns = s->wall[s->tree.size - 1];
+	h.mono_ns = s->mono[s->tree.size - 1];
 	int n = frame_encode(s->t->codec, &h, raw, out, FRAME_HEAD_SIZE + raw.n);
 
 	must(n > 0);

@@ -28,6 +28,7 @@ struct walk {
 	struct verify_place after_good; /* of frame `good` */
 	bool is_after_gap, is_closed, has_gap, is_bad;
 	uint32_t part; /* of the last frame */
+	uint64_t wall, mono;
 	char file[VERIFY_FILE_MAX];
 	/* of the part file */
 	struct buf index;
@@ -164,6 +165,8 @@ static void take_frame(struct walk *w, const struct frame *f, const struct verif
 	if (w->next == 0)
 		check_open(w, leaf, place);
 	w->part = h->part;
+	w->wall = h->wall_ns;
+	w->mono = h->mono_ns;
 	w->seq = h->first_seq + (h->kind == FRAME_DATA ? h->n_events : 0);
 	w->is_after_gap = h->kind == FRAME_GAP;
 	w->has_gap = w->has_gap || h->kind == FRAME_GAP;
@@ -179,7 +182,8 @@ static void take_frame(struct walk *w, const struct frame *f, const struct verif
 
 static bool is_tail_head(const struct walk *w, const struct frame_head *h) {
 	return memcmp(h->sid, w->s->sid, SID_SIZE) == 0 && h->frame_no == w->next &&
-	       h->first_seq == w->seq && h->part == w->part && h->n_events == 0 &&
+	       h->first_seq == w->seq && h->wall_ns == w->wall && h->mono_ns == w->mono &&
+	       h->part == w->part && h->n_events == 0 &&
 	       h->ring == FRAME_RING_NONE && h->slot == 0 && h->generation == 0;
 }
 
@@ -207,33 +211,28 @@ static void take_trailer(struct walk *w, const struct frame *f, const struct ver
 
 /* --- torn appends --- */
 
-/* What a file should hold behind a place, put together from the journal and from what was seen. */
-struct expected {
-	struct buf bytes;
-	size_t tail[2]; /* where index and trailer begin */
-	unsigned tails;
-};
-
-/* Index or trailer as they would be but for the two clocks and the CRC, which nobody knows. */
-static void expect_tail(struct expected *x, struct frame_head *h, uint8_t kind, struct str raw) {
-	uint8_t *out = buf_reserve(&x->bytes, FRAME_HEAD_SIZE + raw.n);
+static void expect_tail(struct buf *x, struct frame_head *h, uint8_t kind, struct str raw) {
+	uint8_t *out = buf_reserve(x, FRAME_HEAD_SIZE + raw.n);
 
 	h->kind = kind;
 	h->raw_len = h->body_len = (uint32_t)raw.n;
-	if (out == NULL || x->tails == ARRAY_LEN(x->tail))
+	if (out == NULL)
 		return;
 	if (raw.n != 0)
 		memcpy(out + FRAME_HEAD_SIZE, raw.p, raw.n);
 	frame_put_head(h, out);
-	memset(out + FRAME_HASHED_SIZE, 0, FRAME_HEAD_SIZE - FRAME_HASHED_SIZE);
-	buf_commit(&x->bytes, FRAME_HEAD_SIZE + raw.n);
-	x->tail[x->tails++] = x->bytes.len - FRAME_HEAD_SIZE - raw.n;
+	buf_commit(x, FRAME_HEAD_SIZE + raw.n);
 }
 
-/* The rest of the part: frames that the journal has, index, trailer. `at` is where it begins. */
-static void expect_rest(struct walk *w, uint64_t at, uint64_t index_at, struct expected *x) {
+/* The rest of the part, put together from the journal and from what was seen: frames that the journal
+ * has, index, trailer. `at` is where it begins. */
+static void expect_rest(struct walk *w, uint64_t at, uint64_t index_at, struct buf *x) {
 	struct tree tree = w->tree;
-	struct frame_head h = { .ring = FRAME_RING_NONE, .first_seq = w->seq, .part = w->part };
+	struct frame_head h = { .ring = FRAME_RING_NONE,
+		                .first_seq = w->seq,
+		                .wall_ns = w->wall,
+		                .mono_ns = w->mono,
+		                .part = w->part };
 	struct buf rows, trailer;
 	uint64_t no = w->next;
 	struct frame f;
@@ -248,15 +247,17 @@ static void expect_rest(struct walk *w, uint64_t at, uint64_t index_at, struct e
 		if (j == NULL || journal_fetch(&w->v->fetch, &w->v->journal, j, &f) < 0 ||
 		    f.head.part != w->part)
 			break;
-		frame_put_index_row(&rows, &(struct frame_index_row){ .offset = at + x->bytes.len,
+		frame_put_index_row(&rows, &(struct frame_index_row){ .offset = at + x->len,
 		                                                      .first_seq = f.head.first_seq,
 		                                                      .wall_ns = f.head.wall_ns });
-		w_bytes(&x->bytes, f.bytes);
+		w_bytes(x, f.bytes);
 		frame_leaf(leaf, f.bytes.p);
 		tree_add(&tree, leaf);
 		h.first_seq = f.head.first_seq + (f.head.kind == FRAME_DATA ? f.head.n_events : 0);
+		h.wall_ns = f.head.wall_ns;
+		h.mono_ns = f.head.mono_ns;
 	}
-	struct frame_trailer t = { .index_offset = index_at != 0 ? index_at : at + x->bytes.len,
+	struct frame_trailer t = { .index_offset = index_at != 0 ? index_at : at + x->len,
 		                   .first_frame = w->part_first,
 		                   .frames = no - w->part_first };
 
@@ -265,7 +266,7 @@ static void expect_rest(struct walk *w, uint64_t at, uint64_t index_at, struct e
 	h.frame_no = no;
 	if (index_at == 0)
 		expect_tail(x, &h, FRAME_INDEX, buf_peek(&rows));
-	t.bytes_before = at + x->bytes.len;
+	t.bytes_before = at + x->len;
 	tree_root(&tree, t.root);
 	frame_put_trailer(&trailer, &t);
 	expect_tail(x, &h, FRAME_TRAILER, buf_peek(&trailer));
@@ -281,40 +282,35 @@ static bool is_zeros(const uint8_t *p, size_t n) {
 	return true;
 }
 
-/* Forgets the clocks and CRCs of index and trailer in what the file has. True when one of them is
- * lacking, which nothing else would show. */
-static bool blank_tails(const struct expected *x, uint8_t *have, size_t n) {
-	static const size_t fields[][2] = { { 56, 8 }, { 64, 8 }, { FRAME_HASHED_SIZE, 4 } };
-	bool is_lacking = false;
+/* How far the piece that begins at i goes: to the end of its sector or of its frame. */
+static size_t piece_end(struct str want, size_t i, uint64_t at, size_t *frame_end) {
+	struct frame f;
 
-	for (unsigned i = 0; i < x->tails; i++) {
-		for (size_t k = 0; k < ARRAY_LEN(fields); k++) {
-			size_t at = x->tail[i] + fields[k][0];
-			size_t len = at < n ? MIN(fields[k][1], n - at) : 0;
+	if (i == *frame_end) {
+		int size = frame_parse(&f, str_from(want, i));
 
-			is_lacking = is_lacking || is_zeros(have + at, len);
-			memset(have + MIN(at, n), 0, len);
-		}
+		*frame_end += size > 0 ? (size_t)size : want.n - i;
 	}
-	return is_lacking;
+	return MIN(*frame_end, i + (size_t)(SECTOR - (at + i) % SECTOR));
 }
 
-/* Each sector of the file is as it should be, or an earlier state of it: right up to some place and
- * zeros from there on. At least one is, or the end is missing. */
-static bool is_torn(const struct expected *x, const uint8_t *have, size_t n, uint64_t at) {
-	const uint8_t *want = (const uint8_t *)buf_peek(&x->bytes).p;
-	bool is_cut = n < x->bytes.len;
+/* Appends are whole frames, and the disk takes sectors. So each piece, cut at the ends of sectors and
+ * of frames, is as it should be, or an earlier state of it: right up to some place and zeros from
+ * there on. At least one is, or the end is missing. */
+static bool is_torn(struct str want, const uint8_t *have, size_t n, uint64_t at) {
+	bool is_cut = n < want.n;
+	size_t frame_end = 0;
 
-	if (n > x->bytes.len)
+	if (n > want.n)
 		return false;
 	for (size_t i = 0; i < n;) {
-		size_t end = i + MIN(n - i, (size_t)(SECTOR - (at + i) % SECTOR));
+		size_t end = MIN(n, piece_end(want, i, at, &frame_end)), k = i;
 
-		while (i < end && have[i] == want[i])
-			i++;
-		if (!is_zeros(have + i, end - i))
+		while (k < end && have[k] == (uint8_t)want.p[k])
+			k++;
+		if (!is_zeros(have + k, end - k))
 			return false;
-		is_cut = is_cut || i < end;
+		is_cut = is_cut || k < end;
 		i = end;
 	}
 	return is_cut;
@@ -323,7 +319,7 @@ static bool is_torn(const struct expected *x, const uint8_t *have, size_t n, uin
 /* Can the rest of the file from `at` on be what a crash left? */
 static bool is_torn_append(struct walk *w, uint64_t at, uint64_t index_at) {
 	uint64_t size = w->v->file.size;
-	struct expected x = { .tails = 0 };
+	struct buf want;
 
 	if (at > size || size - at > (uint64_t)256 * MIB)
 		return false;
@@ -332,13 +328,11 @@ static bool is_torn_append(struct walk *w, uint64_t at, uint64_t index_at) {
 
 	if (readfs_pread(w->v->file.fd, have, n, at) != (ssize_t)n)
 		return false;
-	buf_init(&x.bytes, n + 4 * (size_t)FRAME_MAX);
-	expect_rest(w, at, index_at, &x);
-	bool is_lacking = blank_tails(&x, have, n);
-	bool ok = is_torn(&x, have, n, at) ||
-	          (is_lacking && n == x.bytes.len && memcmp(have, buf_peek(&x.bytes).p, n) == 0);
+	buf_init(&want, n + 4 * (size_t)FRAME_MAX);
+	expect_rest(w, at, index_at, &want);
+	bool ok = is_torn(buf_peek(&want), have, n, at);
 
-	buf_fini(&x.bytes);
+	buf_fini(&want);
 	return ok;
 }
 

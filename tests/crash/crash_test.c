@@ -132,8 +132,8 @@ static struct buf *mail(struct world *w, uint16_t type, uint64_t id) {
 	return b;
 }
 
-static void keeper_last_signed(struct world *w) {
-	struct buf *b = mail(w, IPC_LAST_SIGNED_IS, 0);
+static void keeper_last_signed(struct world *w, uint64_t id) {
+	struct buf *b = mail(w, IPC_LAST_SIGNED_IS, id);
 	uint8_t node[TLOG_NODE_SIZE] = { 7 };
 
 	w_u64(b, w->signed_size);
@@ -202,7 +202,7 @@ static void to_keeper(void *arg, uint16_t type, uint64_t id, struct str body) {
 	struct rd r = rd_of(body);
 
 	if (type == IPC_LAST_SIGNED)
-		keeper_last_signed(w);
+		keeper_last_signed(w, id);
 	else if (type == IPC_SIGN && !w->keeper_is_gone)
 		keeper_sign(w, body);
 	else if (type == IPC_OPENED)

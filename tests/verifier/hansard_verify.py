@@ -622,6 +622,10 @@ def check_end_frame(f, frames):
             yield "the %s frame's number does not fit" % name, f.offset + 40
         if f.first_seq != last.first_seq + (last.n_events if last.kind == K_DATA else 0):
             yield "the %s frame's first_seq does not fit" % name, f.offset + 48
+        if f.wall_ns != last.wall_ns:
+            yield "the %s frame's wall_ns is not that of the part's last frame" % name, f.offset + 56
+        if f.mono_ns != last.mono_ns:
+            yield "the %s frame's mono_ns is not that of the part's last frame" % name, f.offset + 64
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1395,48 +1399,46 @@ def is_torn(s, part, scan, before):
     whole = Frontier()
     whole.size, whole.stack = front.size, list(front.stack)
     rows = [(f.offset, f.first_seq, f.wall_ns) for f in good]
-    want, ends = b"", []
+    want, ends = b"", set()
     index_at = scan.index[0].offset if scan.index is not None and scan.index[0].offset < at else None
     added = front_journal(whole, s, part) if index_at is None else []
     for f in added:
         rows.append((at + len(want), f.first_seq, f.wall_ns))
+        ends.add(len(want))
         want += s.report.store.read_range(f.file, f.offset, f.total())
     frames = good + added
     last = frames[-1] if frames else None
     seq = 1 if last is None else last.first_seq + (last.n_events if last.kind == K_DATA else 0)
+    clocks = (last.wall_ns, last.mono_ns) if last is not None else (0, 0)
     if index_at is None:
         index_at = at + len(want)
-        ends.append(len(want))
-        want += end_frame(K_INDEX, s.sid, part, whole.size, seq,
+        ends.add(len(want))
+        want += end_frame(K_INDEX, s.sid, part, (whole.size, seq) + clocks,
                           b"".join(struct.pack("<QQQ", *r) for r in rows))
-    ends.append(len(want))
-    want += end_frame(K_TRAILER, s.sid, part, whole.size, seq, b"HSDEND01" + struct.pack(
+    ends.add(len(want))
+    want += end_frame(K_TRAILER, s.sid, part, (whole.size, seq) + clocks, b"HSDEND01" + struct.pack(
         "<QQQQ", index_at, first, len(frames), at + len(want)) + whole.root())
-    if len(rest) > len(want):
-        return False
-    have = bytearray(rest)
-    lacking = False
-    for end in ends:  # nobody knows their clocks, and so not their CRC
-        for a, b in ((end + 56, end + 64), (end + 64, end + 72), (end + 160, end + FRAME_SIZE)):
-            lacking = lacking or not have[a:b].strip(b"\0")
-            have[a:b] = bytes(max(0, min(b, len(have)) - a))
-    return lacking and have == want or sectors_fit(bytes(have), want, at)
+    return len(rest) <= len(want) and pieces_fit(rest, want, at, ends)
 
 
-def end_frame(kind, sid, part, no, seq, body):
-    """Index or trailer with zeros for clocks and CRC."""
-    return FRAME.pack(FRAME_MAGIC, 156 + len(body), 1, kind, 0, len(body), len(body), 0,
-                      sid_bytes(sid), no, seq, 0, 0, 0xFFFF, 0, 0, 0, part, 0, 0, EMPTY_ROOT,
-                      sha256(body), 0) + body
+def end_frame(kind, sid, part, place, body):
+    """Index or trailer; place: frame_no, first_seq, wall_ns, mono_ns."""
+    head = FRAME.pack(FRAME_MAGIC, 156 + len(body), 1, kind, 0, len(body), len(body), 0,
+                      sid_bytes(sid), *place, 0xFFFF, 0, 0, 0, part, 0, 0, EMPTY_ROOT,
+                      sha256(body), 0)[:160]
+    return head + struct.pack("<I", crc32c(head + body)) + body
 
 
-def sectors_fit(have, want, at):
-    """Each sector is as wanted, or an earlier state: right up to some place, zeros from there on. And
-    something is lacking: such a sector, or the end."""
+def pieces_fit(have, want, at, begins):
+    """Each piece, cut at the ends of sectors and where frames begin, is as wanted, or an earlier state:
+    right up to some place, zeros from there on. And something is lacking: such a piece, or the end."""
     lacking = len(have) < len(want)
+    begins = sorted(begins) + [len(want)]
     pos = 0
     while pos < len(have):
-        end = min(len(have), pos + SECTOR - (at + pos) % SECTOR)
+        while begins[0] <= pos:
+            begins.pop(0)
+        end = min(len(have), begins[0], pos + SECTOR - (at + pos) % SECTOR)
         part = have[pos:end]
         if part != want[pos:end]:
             same = os.path.commonprefix([part, want[pos:end]])

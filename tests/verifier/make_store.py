@@ -191,9 +191,10 @@ class Session:
         last = first + len(frames)
         events = struct.unpack_from("<I", frames[-1], 20)[0]
         seq = struct.unpack_from("<Q", frames[-1], 48)[0] + events
-        out = body + frame(INDEX, self.sid, last, seq, index, part=part)
+        wall = struct.unpack_from("<Q", frames[-1], 56)[0]
+        out = body + frame(INDEX, self.sid, last, seq, index, part=part, wall=wall)
         trailer = b"HSDEND01" + struct.pack("<QQQQ", len(body), first, len(frames), len(out)) + all_root
-        return out + frame(TRAILER, self.sid, last, seq, trailer, part=part)
+        return out + frame(TRAILER, self.sid, last, seq, trailer, part=part, wall=wall)
 
     def path(self, part=0):
         ms = int.from_bytes(self.sid[:6], "big")

@@ -299,10 +299,24 @@ def test_index_body():
         body = bytearray(old[at + 164:-236])
         body[offset] ^= 1
         seq = struct.unpack_from("<Q", old, at + 48)[0]
-        f[path] = old[:at] + ms.frame(ms.INDEX, two.sid, 3, seq, bytes(body)) + old[-236:]
+        wall = struct.unpack_from("<Q", old, at + 56)[0]
+        f[path] = old[:at] + ms.frame(ms.INDEX, two.sid, 3, seq, bytes(body), wall=wall) + old[-236:]
         report = check(f)
         assert "the index does not fit the frames" in texts(report)
         assert named(report, path, ("error",))[0].offset == at + 164 + offset
+
+
+def test_clocks_of_index_and_trailer():
+    f = files()
+    two = store().sessions[1]
+    path = two.path(0)
+    old = f[path]
+    at = struct.unpack_from("<Q", old, len(old) - 72 + 8)[0]
+    seq = struct.unpack_from("<Q", old, at + 48)[0]
+    f[path] = old[:at] + ms.frame(ms.INDEX, two.sid, 3, seq, old[at + 164:-236], wall=7) + old[-236:]
+    assert named(check(f), path, ("error",))[0].offset == at + 56
+    f[path] = old[:-236] + ms.frame(ms.TRAILER, two.sid, 3, seq, old[-72:], wall=7)
+    assert named(check(f), path, ("error",))[0].offset == len(old) - 236 + 56
 
 
 def test_log_frame_in_a_part():
