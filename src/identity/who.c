@@ -1,5 +1,5 @@
 /*
- * who.c: identities as JSON (who.h). jansson reads it, this file alone in identity includes it.
+ * who.c: identities as JSON (who.h). jansson reads it.
  *
  * All text is checked for UTF-8 (jansson does), for control bytes and for length, because it ends in
  * the record, in logs and on terminals.

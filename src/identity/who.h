@@ -2,9 +2,10 @@
  * who.h: who speaks. The result of every way to prove an identity, and all that admission and the
  * record need of it.
  *
- * Subjects are qualified by their issuer ("local:ci"). What the issuer vouches for is verified: a
- * token of the local issuer was made by somebody who may ask the keeper, so its subject, groups, run
- * and on-behalf-of are. `context` is what the token's maker wrote down and nobody checked: claimed.
+ * Subjects are qualified by their issuer ("local:ci", "idp.example:devin/42"). What the issuer vouches
+ * for is verified: a token of the local issuer was made by somebody who may ask the keeper, so its
+ * subject, groups, run and on-behalf-of are. `context` of a local token is what its maker wrote down
+ * and nobody checked: claimed. That of an OIDC token are claims under the issuer's signature: verified.
  */
 #ifndef IDENTITY_WHO_H
 #define IDENTITY_WHO_H
@@ -39,8 +40,13 @@ struct who {
 	size_t context_count;
 	bool context_verified;
 	struct str connection; /* the only one it is good for; empty: any */
-	/* id of the credential, for the record; not a part of the JSON form */
-	struct str credential;
+	/* For the record; not a part of the JSON form: */
+	struct str credential; /* id of a local token; jti of an OIDC token, if it has one */
+	struct str email;
+	struct str issuer; /* URL of the OIDC issuer; empty: the local issuer */
+	struct str key_id; /* which of its keys signed; empty when the token names none */
+	uint32_t mapping;  /* which of its mappings applied, counted from 0 */
+	uint64_t proof_expires_wall_ns;
 };
 
 /* The form that is kept in state.db and asked for over control.sock: subject, kind, groups,
