@@ -163,6 +163,11 @@ void tls_setup(void) {
 	ERR_clear_error();
 }
 
+struct x509_store_st *tls_system_roots(void) {
+	assert(system_roots != NULL);
+	return system_roots;
+}
+
 static BIO *pem_bio(struct str pem) {
 	BIO *b = BIO_new_mem_buf(pem.p, (int)MIN(pem.n, (size_t)INT32_MAX));
 

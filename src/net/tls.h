@@ -32,6 +32,8 @@ struct tls;
 
 /* Once per process, before confinement: loads the system's roots, if there are any. */
 void tls_setup(void);
+/* Those roots, for a library that makes its own contexts (egress/fetch.h). Borrowed; after tls_setup(). */
+struct x509_store_st *tls_system_roots(void) must_use;
 
 /* Certificate chain (leaf first) and key in PEM. NULL, with the reason in *e, when they do not fit. */
 struct tls_ctx *tls_ctx_server(struct str cert_pem, struct str key_pem, struct err *e) must_use;
