@@ -5,7 +5,7 @@
 # calls sudo: what changes the system is for its owner to decide.
 set -euo pipefail
 
-build="gcc libc6-dev make meson ninja-build pkg-config libssl-dev libzstd-dev libyaml-dev libseccomp-dev libjansson-dev libsqlite3-dev"
+build="gcc libc6-dev make meson ninja-build pkg-config libssl-dev libzstd-dev libyaml-dev libseccomp-dev libjansson-dev libsqlite3-dev libcurl4-openssl-dev"
 quickstart="$build postgresql postgresql-client openssl zstd python3 procps util-linux"
 check="$quickstart clang-14 libclang-rt-14-dev llvm-14 clang-tidy-14 clang-format-14 python3-pytest dpkg-dev patch tshark mandoc iproute2 \
 postgresql-server-dev-15 libpq-dev xz-utils bzip2 diffutils"

@@ -1,32 +1,39 @@
 /*
  * egress.c: the process that opens connections, and nothing else (DESIGN §3).
  *
- * It connects only where the keeper says, hands the connected socket to the keeper and keeps
- * nothing: no secret, no session, no byte of a conversation. Questions of a keeper that died are
- * dropped; a keeper that does not read makes answers wait, at most one per question.
+ * It connects and fetches only where the keeper says, hands the connected socket or the answer to the
+ * keeper and keeps nothing: no secret, no session, no byte of a conversation. Questions of a keeper that
+ * died are dropped; a keeper that does not read makes answers wait, at most one per question.
  */
 #include <errno.h>
+#include <signal.h>
 
 #include "base/log.h"
 #include "egress/dial.h"
+#include "egress/fetch.h"
 #include "ipc/confine.h"
 #include "ipc/start.h"
+#include "net/tls.h"
 
 enum { ASKED_MAX = 256 };
 
 struct egress;
 
-struct asked { /* one CONNECT */
+struct asked { /* one CONNECT or FETCH */
 	struct list link;
 	struct egress *eg;
-	struct dial *dial; /* NULL: over, the answer waits for the socket */
+	struct dial *dial; /* both NULL: over, the answer waits for the socket */
+	struct fetch *fetch;
 	uint64_t id;
-	struct dial_result result;
+	uint16_t type; /* of the answer */
+	struct buf answer;
+	int fd; /* goes with it, or -1 */
 };
 
 struct egress {
 	struct loop *loop;
 	struct resolver *resolver;
+	struct fetcher *fetcher;
 	struct watch supervisor, keeper;
 	struct list asked, answers;
 	size_t count;
@@ -35,24 +42,14 @@ struct egress {
 
 /* --- answers --- */
 
-static int say(int fd, uint64_t id, const struct dial_result *r) {
-	struct buf b;
-	int rc;
-
-	buf_init(&b, 4096);
-	w_u32(&b, (uint32_t)r->code);
-	w_vstr(&b, str_of(r->code < 0 ? r->text : ""));
-	w_vstr(&b, str_of(r->code < 0 ? "" : r->peer));
-	rc = ipc_send(fd, IPC_CONNECTED, id, buf_peek(&b), &r->fd, r->code < 0 ? 0 : 1);
-	buf_fini(&b);
-	return rc;
-}
-
 static void drop(struct asked *a) {
 	if (a->dial != NULL)
 		dial_cancel(a->dial);
-	if (a->result.fd >= 0)
-		(void)close(a->result.fd);
+	if (a->fetch != NULL)
+		fetch_cancel(a->fetch);
+	if (a->fd >= 0)
+		(void)close(a->fd);
+	buf_fini(&a->answer);
 	list_drop(&a->link);
 	a->eg->count--;
 	free(a);
@@ -63,7 +60,8 @@ static void flush_answers(struct egress *eg) {
 
 	list_each_safe (it, tmp, &eg->answers) {
 		struct asked *a = container_of(it, struct asked, link);
-		is_full = say(eg->keeper.fd, a->id, &a->result) == H_EBUSY;
+		is_full = ipc_send(eg->keeper.fd, a->type, a->id, buf_peek(&a->answer), &a->fd,
+		                   a->fd >= 0) == H_EBUSY;
 		if (is_full)
 			break;
 		drop(a);
@@ -71,51 +69,127 @@ static void flush_answers(struct egress *eg) {
 	loop_want(eg->loop, &eg->keeper, is_full ? LOOP_IN | LOOP_OUT : LOOP_IN);
 }
 
-static void on_dialed(void *arg, struct dial_result *result) {
-	struct asked *a = arg;
-
-	a->dial = NULL;
-	a->result = *result;
-	if (result->code < 0)
-		log_warn("egress.connect.failed", kv_z("reason", result->text),
-		         kv_err(result->code));
-	else
-		log_debug("egress.connected", kv_z("peer", result->peer));
+static void answer(struct asked *a) {
 	list_drop(&a->link);
 	list_push(&a->eg->answers, &a->link);
 	flush_answers(a->eg);
 }
 
-/* --- questions --- */
-
-static void refuse(struct egress *eg, uint64_t id, int code, const char *text) {
-	struct dial_result r = { .code = code, .fd = -1 };
-
-	(void)snprintf(r.text, sizeof(r.text), "%s", text);
-	(void)!say(eg->keeper.fd, id, &r);
+static void put_connected(struct buf *b, int code, const char *text, const char *peer) {
+	w_u32(b, (uint32_t)code);
+	w_vstr(b, str_of(code < 0 ? text : ""));
+	w_vstr(b, str_of(code < 0 ? "" : peer));
 }
 
-static void on_connect(struct egress *eg, const struct ipc_msg *m) {
+static void on_dialed(void *arg, struct dial_result *result) {
+	struct asked *a = arg;
+
+	a->dial = NULL;
+	a->fd = result->fd;
+	put_connected(&a->answer, result->code, result->text, result->peer);
+	if (result->code < 0)
+		log_warn("egress.connect.failed", kv_z("reason", result->text),
+		         kv_err(result->code));
+	else
+		log_debug("egress.connected", kv_z("peer", result->peer));
+	answer(a);
+}
+
+static void put_fetched(struct buf *b, const struct fetch_result *r) {
+	w_u32(b, (uint32_t)r->code);
+	w_u32(b, r->status);
+	w_u32(b, r->max_age);
+	w_vstr(b, r->body);
+	w_vstr(b, str_of(r->code < 0 ? r->text : ""));
+}
+
+static void on_fetched(void *arg, const struct fetch_result *result) {
+	struct asked *a = arg;
+
+	a->fetch = NULL;
+	put_fetched(&a->answer, result);
+	if (result->code < 0)
+		log_warn("egress.fetch.failed", kv_z("reason", result->text), kv_err(result->code));
+	else
+		log_debug("egress.fetched", kv_uint("status", result->status),
+		          kv_uint("bytes", result->body.n));
+	answer(a);
+}
+
+/* --- questions --- */
+
+static void refuse(struct egress *eg, uint16_t type, uint64_t id) {
+	static const char text[] = "too many connections are being made";
+	struct fetch_result r = { .code = H_ELIMIT };
+	struct buf b;
+
+	buf_init(&b, 1024);
+	(void)snprintf(r.text, sizeof(r.text), "%s", text);
+	if (type == IPC_CONNECTED)
+		put_connected(&b, H_ELIMIT, text, "");
+	else
+		put_fetched(&b, &r);
+	(void)!ipc_send(eg->keeper.fd, type, id, buf_peek(&b), NULL, 0);
+	buf_fini(&b);
+}
+
+/* NULL, and the refusal sent, when too many are under way. */
+static struct asked *asked_new(struct egress *eg, uint16_t type, uint64_t id) {
+	struct asked *a;
+
+	if (eg->count >= ASKED_MAX) {
+		refuse(eg, type, id);
+		return NULL;
+	}
+	a = xcalloc(1, sizeof(*a));
+	a->eg = eg;
+	a->id = id;
+	a->type = type;
+	a->fd = -1;
+	buf_init(&a->answer, IPC_MAX);
+	list_push(&eg->asked, &a->link);
+	eg->count++;
+	return a;
+}
+
+static int on_connect(struct egress *eg, const struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	struct str address = rd_vstr(&r);
 	uint32_t timeout_ms = rd_u32(&r);
+	int rc = rd_done(&r);
+	struct asked *a = rc < 0 ? NULL : asked_new(eg, IPC_CONNECTED, m->id);
 
-	if (rd_done(&r) < 0) {
+	if (a != NULL) {
+		a->dial = dial_new(eg->loop, eg->resolver, on_dialed, a);
+		dial_start(a->dial, address, timeout_ms);
+	}
+	return rc;
+}
+
+static int on_fetch(struct egress *eg, const struct ipc_msg *m) {
+	struct rd r = rd_of(m->body);
+	struct fetch_ask ask;
+
+	ask.method = rd_vstr(&r);
+	ask.url = rd_vstr(&r);
+	ask.ca = rd_vstr(&r);
+	ask.headers = rd_vstr(&r);
+	ask.body = rd_vstr(&r);
+	ask.timeout_ms = rd_u32(&r);
+	ask.max_bytes = rd_u32(&r);
+	int rc = rd_done(&r);
+	struct asked *a = rc < 0 ? NULL : asked_new(eg, IPC_FETCHED, m->id);
+
+	if (a != NULL)
+		a->fetch = fetch_start(eg->fetcher, &ask, on_fetched, a);
+	return rc;
+}
+
+static void on_keeper_message(struct egress *eg, const struct ipc_msg *m) {
+	int rc = m->type == IPC_CONNECT ? on_connect(eg, m) : on_fetch(eg, m);
+
+	if (rc < 0)
 		log_warn("ipc.message.refused", kv_z("message", ipc_type_name(m->type)));
-		return;
-	}
-	if (eg->count >= ASKED_MAX) {
-		refuse(eg, m->id, H_ELIMIT, "too many connections are being made");
-		return;
-	}
-	struct asked *a = xcalloc(1, sizeof(*a));
-	a->eg = eg;
-	a->id = m->id;
-	a->result.fd = -1;
-	a->dial = dial_new(eg->loop, eg->resolver, on_dialed, a);
-	list_push(&eg->asked, &a->link);
-	eg->count++;
-	dial_start(a->dial, address, timeout_ms);
 }
 
 static void drop_all(struct list *l) {
@@ -146,7 +220,7 @@ static void read_all(struct egress *eg, struct watch *w, enum role from) {
 		}
 		if (rc == 1 && ipc_fits(&m, from, ROLE_EGRESS)) {
 			if (from == ROLE_KEEPER)
-				on_connect(eg, &m);
+				on_keeper_message(eg, &m);
 			else
 				on_supervisor_message(eg, &m);
 		} else {
@@ -190,10 +264,13 @@ int egress_main(struct start *s) {
 
 	list_init(&eg->asked);
 	list_init(&eg->answers);
-	if (confine_self() < 0)
-		return 1;
+	(void)signal(SIGPIPE, SIG_IGN); /* TLS writes by write(2) */
+	tls_setup();
 	eg->loop = loop_new();
 	eg->resolver = resolver_new(eg->loop);
+	eg->fetcher = fetcher_new(eg->loop, eg->resolver);
+	if (confine_self() < 0)
+		return 1;
 	eg->supervisor = (struct watch){ .fd = s->supervisor, .fn = on_supervisor };
 	eg->keeper = (struct watch){ .fd = s->peer[ROLE_KEEPER], .fn = on_keeper };
 	if (loop_add(eg->loop, &eg->supervisor, LOOP_IN) < 0 ||

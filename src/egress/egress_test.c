@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/test.h"
+#include "egress/fetch_server.h"
 #include "ipc/start.h"
 
 static int listen_local(char *ret_text, size_t cap) {
@@ -41,6 +42,39 @@ static int ask(int fd, uint64_t id, const char *address, struct ipc_msg *m) {
 	rc = ipc_send(fd, IPC_CONNECT, id, buf_peek(&b), NULL, 0);
 	buf_fini(&b);
 	return rc < 0 ? rc : next(fd, m);
+}
+
+/* A process that is confined has the roots, the resolver and TLS all the same. */
+static void check_fetch(int fd) {
+	struct testcert cert;
+	struct ipc_msg m = { 0 };
+	char url[64];
+	struct buf b;
+
+	testcert_make(&cert, "DNS:localhost");
+	(void)snprintf(url, sizeof(url), "https://localhost:%u/keys",
+	               fetch_server_new(fetch_server_ctx(&cert))->port);
+	for (int with_ca = 1; with_ca >= 0; with_ca--) {
+		buf_init(&b, 8192);
+		w_vstr(&b, STR("GET"));
+		w_vstr(&b, str_of(url));
+		w_vstr(&b, str_of(with_ca ? cert.cert : ""));
+		w_vstr(&b, STR("Accept: application/json\n"));
+		w_vstr(&b, STR_NONE);
+		w_u32(&b, 5000);
+		w_u32(&b, 1000);
+		CHECK_EQ_I(ipc_send(fd, IPC_FETCH, 20, buf_peek(&b), NULL, 0), 0);
+		buf_fini(&b);
+		REQUIRE(next(fd, &m) == 1 && m.type == IPC_FETCHED && m.id == 20);
+		struct rd r = rd_of(m.body);
+		CHECK_EQ_I((int)rd_u32(&r), with_ca ? 0 : H_ETLS);
+		CHECK_EQ_U(rd_u32(&r), with_ca ? 200 : 0);
+		CHECK_EQ_U(rd_u32(&r), with_ca ? 300 : 0);
+		CHECK_EQ_STR(rd_vstr(&r), with_ca ? STR("{}") : STR_NONE);
+		struct str text = rd_vstr(&r);
+		CHECK((text.n == 0) == with_ca && rd_done(&r) == 0);
+		test_note("%.*s", STR_ARG(text));
+	}
 }
 
 TEST(egress_process) {
@@ -78,12 +112,14 @@ TEST(egress_process) {
 	(void)snprintf(name, sizeof(name), "localhost%s", strchr(text, ':'));
 	CHECK(ask(keeper[0], 6, name, &m) == 1 && m.id == 6 && m.fd_count == 1);
 	ipc_msg_close(&m);
+	check_fetch(keeper[0]);
 	(void)close(listener);
 	CHECK(ask(keeper[0], 7, text, &m) == 1 && m.id == 7 && m.fd_count == 0);
 	r = rd_of(m.body);
 	CHECK_EQ_I((int)rd_u32(&r), H_ECONNECT);
 
 	CHECK_EQ_I(ipc_send(keeper[0], IPC_CONNECT, 8, STR("\xff"), NULL, 0), 0); /* nonsense */
+	CHECK_EQ_I(ipc_send(keeper[0], IPC_FETCH, 9, STR("\x03GET"), NULL, 0), 0);
 	CHECK_EQ_I(ipc_send(keeper[0], IPC_GRANT, 8, STR_NONE, NULL, 0), 0);
 	CHECK_EQ_I(ipc_send(sup[0], IPC_SUP_DRAIN, 0, STR("12345678"), NULL, 0), 0);
 	CHECK(next(sup[0], &m) == 1 && m.type == IPC_SUP_DRAINED);
