@@ -68,6 +68,20 @@ static void check_role_auth(const struct config *c, const struct config_connecti
 			"the clear password passes through the worker process; prefer scram-sha-256");
 }
 
+static void check_role_binding(const struct config *c, const struct config_connection *conn,
+                               const struct config_role *r, struct findings *f) {
+	struct place at = config_place(c, &r->item, OPT_R_BINDING);
+	bool is_plain = conn->tls_mode == CONFIG_TLS_DISABLE ||
+	                str_starts(conn->address, STR("unix:"));
+
+	if (r->binding != CONFIG_BINDING_REQUIRE)
+		return;
+	if (r->auth != CONFIG_AUTH_SCRAM)
+		finding_error(f, &at, "require needs auth scram-sha-256");
+	else if (is_plain)
+		finding_error(f, &at, "require needs TLS with the target");
+}
+
 static void check_roles(const struct config *c, const struct config_connection *conn,
                         struct findings *f) {
 	struct place at = config_place(c, &conn->item, OPT_R_USER);
@@ -83,6 +97,7 @@ static void check_roles(const struct config *c, const struct config_connection *
 	for (const struct config_role *r = conn->roles; r != NULL; r = r->next) {
 		required(c, &r->item, OWNER_R, f);
 		check_role_auth(c, conn, r, f);
+		check_role_binding(c, conn, r, f);
 	}
 }
 
@@ -140,6 +155,11 @@ static void check_target_tls(const struct config *c, const struct config_connect
 	if (a.kind == ADDRESS_UNIX) {
 		if (conn->item.at[OPT_C_TLS_MODE] != 0 && conn->tls_mode != CONFIG_TLS_DISABLE)
 			finding_warn(f, &mode, "is not used: TLS is never spoken on a Unix socket");
+		return;
+	}
+	if (conn->tls_mode == CONFIG_TLS_DISABLE && conn->tls_negotiation == CONFIG_TLS_DIRECT) {
+		mode = config_place(c, &conn->item, OPT_C_TLS_NEGOTIATION);
+		finding_error(f, &mode, "direct needs TLS: tls.mode is disable");
 		return;
 	}
 	if (conn->tls_mode < CONFIG_TLS_VERIFY_CA && conn->tls_ca.n != 0)
@@ -251,6 +271,23 @@ static void check_issuer(const struct config *c, const struct config_issuer *s,
 	check_mappings(c, s, f);
 }
 
+static bool is_domain(struct str s) {
+	while (s.n != 0) {
+		struct str label = str_cut(&s, '.');
+
+		if (label.n == 0 || label.n > 63 || label.p[0] == '-' ||
+		    label.p[label.n - 1] == '-')
+			return false;
+		for (size_t i = 0; i < label.n; i++) {
+			char ch = label.p[i];
+
+			if (!(ch >= 'a' && ch <= 'z') && !(ch >= '0' && ch <= '9') && ch != '-')
+				return false;
+		}
+	}
+	return true;
+}
+
 static void check_gateway(const struct config *c, struct findings *f) {
 	const struct config_gateway *g = &c->gateway;
 	struct place listen = config_place(c, &g->item, OPT_G_LISTEN_POSTGRES);
@@ -260,6 +297,13 @@ static void check_gateway(const struct config *c, struct findings *f) {
 	const char *why;
 
 	required(c, &g->item, OWNER_G, f);
+	if (g->listen_domain.n != 0 && !is_domain(g->listen_domain)) {
+		struct place domain = config_place(c, &g->item, OPT_G_LISTEN_DOMAIN);
+
+		finding_error(
+			f, &domain,
+			"must be a domain name in lower case, without a full stop at its end");
+	}
 	for (const struct config_issuer *s = g->issuers; s != NULL; s = s->next)
 		check_issuer(c, s, f);
 	if ((g->tls_cert.n != 0) != (g->tls_key.n != 0))

@@ -37,6 +37,9 @@ enum config_tls {
 	CONFIG_TLS_VERIFY_CA,
 	CONFIG_TLS_VERIFY_FULL
 };
+enum config_negotiation { CONFIG_TLS_REQUEST, CONFIG_TLS_DIRECT };
+enum config_binding { CONFIG_BINDING_PREFER, CONFIG_BINDING_REQUIRE, CONFIG_BINDING_DISABLE };
+enum config_replication { CONFIG_REPLICATION_REFUSE, CONFIG_REPLICATION_ALLOW };
 enum config_auth { CONFIG_AUTH_SCRAM, CONFIG_AUTH_MD5, CONFIG_AUTH_PASSWORD, CONFIG_AUTH_TRUST };
 struct str config_tls_name(enum config_tls mode);
 struct str config_auth_name(enum config_auth auth);
@@ -74,7 +77,8 @@ struct config_role {
 	struct config_role *next;
 	struct str name;
 	struct str user;
-	uint32_t auth; /* enum config_auth */
+	uint32_t auth;    /* enum config_auth */
+	uint32_t binding; /* enum config_binding */
 	struct config_secret password;
 };
 
@@ -93,7 +97,9 @@ struct config_connection {
 	struct str address;
 	struct str database; /* empty: none */
 	struct config_list databases;
-	uint32_t tls_mode; /* enum config_tls */
+	uint32_t tls_mode;        /* enum config_tls */
+	uint32_t tls_negotiation; /* enum config_negotiation */
+	uint32_t replication;     /* enum config_replication */
 	struct str tls_ca, server_name;
 	struct config_role *roles;
 	struct config_access *access;
@@ -140,7 +146,7 @@ struct config_gateway {
 	uint64_t segment_size, store_size_max, session_bytes_max, admission_ns;
 	uint32_t segments, sessions_max, per_identity_max, preadmission_max, failed_proofs_max,
 		threads;
-	struct str listen_postgres, tls_cert, tls_key;
+	struct str listen_postgres, listen_domain, tls_cert, tls_key;
 	bool identity_local;           /* tokens of the local issuer admit */
 	struct config_issuer *issuers; /* in document order */
 	size_t issuer_count;

@@ -36,6 +36,10 @@
 	  "127.0.0.1:15432", RELOAD, \
 	  "Where PostgreSQL clients connect: host:port or \"[v6]:port\". Off loopback, clients " \
 	  "must use TLS.") \
+	X(G_LISTEN_DOMAIN, G, "spec.listen.domain", TEXT, listen_domain, "1..190", "", RELOAD, \
+	  "Clients may name a connection by host name: NAME.DOMAIN as TLS server name means the " \
+	  "connection NAME, unless the user name names one. DNS must send *.DOMAIN here, and the " \
+	  "certificate carry it (that of the private CA does).") \
 	X(G_LISTEN_TLS_CERT, G, "spec.listen.tls.cert", PATH, tls_cert, "", "", RELOAD, \
 	  "Certificate chain (PEM, leaf first). Without it a private CA is made in the store, its " \
 	  "root exported to <store>/ca.pem.") \
@@ -122,6 +126,10 @@
 	  "Database of clients that name none.") \
 	X(C_DB_ALLOW, C, "spec.databases.allow", TEXTS, databases, "1..63", "", RELOAD, \
 	  "Databases that may be named; [\"*\"] is any. Without it, only the default.") \
+	X(C_TLS_NEGOTIATION, C, "spec.tls.negotiation", ENUM, tls_negotiation, "request|direct", \
+	  "request", RELOAD, \
+	  "How TLS with the target begins. request: by SSLRequest, as every PostgreSQL has it. " \
+	  "direct: at once, with ALPN (PostgreSQL 17 and later), one round trip less.") \
 	X(C_TLS_MODE, C, "spec.tls.mode", ENUM, tls_mode, "disable|require|verify-ca|verify-full", \
 	  "verify-full", RELOAD, \
 	  "TLS to the target. require encrypts and does not check who answers. Never spoken on " \
@@ -136,6 +144,10 @@
 	  "scram-sha-256", RELOAD, \
 	  "The only login method that is accepted from the target. password sends the clear " \
 	  "password, over verified TLS only.") \
+	X(R_BINDING, R, "spec.roles.*.channel_binding", ENUM, binding, "prefer|require|disable", \
+	  "prefer", RELOAD, \
+	  "SCRAM-SHA-256-PLUS: the login proves that nobody sits between gateway and target. prefer: " \
+	  "when the target offers it inside TLS. require: no login without. disable: never.") \
 	X(R_PASSWORD, R, "spec.roles.*.password", SECRET, password, "", "", RELOAD, \
 	  "Password at the target, by reference: { env: NAME } or { file: PATH }.") \
 	X(A_GROUPS, A, "spec.access[].groups", TEXTS, groups, "1..128", "!", RELOAD, \
@@ -151,6 +163,10 @@
 	X(C_HYGIENE, C, "spec.hygiene", ENUM, hygiene, "pinned|open", "pinned", RELOAD, \
 	  "pinned: UTF-8 only, start-up parameters by allow-list, what changes the meaning of text " \
 	  "ends the session. open: everything passes.") \
+	X(C_REPLICATION, C, "spec.replication", ENUM, replication, "refuse|allow", "refuse", \
+	  RELOAD, \
+	  "Replication connections (pg_basebackup, pg_receivewal, logical decoding). They read all of a " \
+	  "database, or of the whole server, by a protocol in which single rows are not told apart.") \
 	X(C_SESSION_MAX, C, "spec.session_max", DURATION, session_max_ns, "1s..365d", "8h", \
 	  RELOAD, "Longest life of a session; it ends at the next idle moment.") \
 	X(C_CONNECT_TIMEOUT, C, "spec.connect_timeout", DURATION, connect_ns, "100ms..2m", "10s", \

@@ -16,7 +16,7 @@
 #include "base/rd.h"
 
 #define MAGIC STR("HSNP")
-enum { VERSION = 1, LISTENER_MIN = 4, TARGET_MIN = 5, TLS_LAST = 3 };
+enum { VERSION = 2, LISTENER_MIN = 4, TARGET_MIN = 5, TLS_LAST = 3 };
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
 static int str_cmp(struct str a, struct str b) {
@@ -33,6 +33,7 @@ static void put_content(struct buf *b, const struct snapshot *s) {
 	w_u32(b, s->sessions_max);
 	w_u32(b, s->preadmission_max);
 	w_u64(b, s->admission_ns);
+	w_vstr(b, s->domain);
 	w_u32(b, (uint32_t)s->listener_count);
 	for (size_t i = 0; i < s->listener_count; i++) {
 		const struct snapshot_listener *l = &s->listeners[i];
@@ -152,6 +153,7 @@ static int get_content(struct snapshot *s, struct str content) {
 	s->sessions_max = rd_u32(&r);
 	s->preadmission_max = rd_u32(&r);
 	s->admission_ns = rd_u64(&r);
+	s->domain = rd_vstr(&r);
 	get_listeners(&r, s);
 	get_targets(&r, s);
 	sha256(s->hash, content);

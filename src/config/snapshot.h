@@ -6,11 +6,11 @@
  * inside are the listeners' TLS leaf keys (DESIGN §3 says that the worker holds them).
  *
  * Layout (little-endian, buf.h/rd.h):
- *   "HSNP" u32 version 1
+ *   "HSNP" u32 version 2
  *   vstr content   what the hash covers
  *   vstr keys      per listener: vstr key PEM (empty without TLS)
  * content: 32 bytes SHA-256 of the effective configuration, u32 sessions_max, u32 preadmission_max,
- *          u64 admission_ns; u32 count, per listener: vstr protocol, vstr address, u8 has_tls, vstr
+ *          u64 admission_ns; vstr domain; u32 count, per listener: vstr protocol, vstr address, u8 has_tls, vstr
  *          certificate chain PEM; u32 count, per target: vstr connection, vstr protocol, u8 tls,
  *          vstr CA PEM, vstr server name
  *
@@ -49,6 +49,8 @@ struct snapshot {
 	uint32_t sessions_max;              /* per worker */
 	uint32_t preadmission_max;          /* connections that are not yet admitted */
 	uint64_t admission_ns;              /* time from accept to admission */
+	/* LABEL.domain as TLS server name means the connection LABEL; empty: server names mean nothing */
+	struct str domain;
 	struct snapshot_listener *listeners;
 	size_t listener_count;
 	struct snapshot_target *targets; /* sorted by connection */

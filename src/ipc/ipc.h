@@ -64,12 +64,12 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(25, SESSION_GONE, "WK: worker → keeper: u64 grant") \
 	X(26, DIAL, "WK: worker → keeper: u64 grant: a second connection to the same target") \
 	X(27, DIALED, "WK: keeper → worker: i32 code; one descriptor when 0") \
-	X(28, CANCEL, "WK: worker → keeper: u32 pid, 4 bytes key, vstr client address") \
+	X(28, CANCEL, "WK: worker → keeper: u32 pid, vstr key, vstr client address") \
 	X(29, CANCEL_DO, "WK: keeper → owning worker: u32 slot, u32 generation, u32 pid") \
 	X(30, KILL, "WK: keeper → worker: u32 slot, u32 generation, i32 code") \
 	X(31, SNAPSHOT, "WK: keeper → worker: one descriptor, a sealed memfd (config/snapshot.h)") \
 	X(32, GRANTS, \
-	  "WK: worker → keeper, after a keeper restart: grants it still serves (count; u64 grant, u32 slot, u32 generation, 4 bytes key, vstr connection, vstr role)") \
+	  "WK: worker → keeper, after a keeper restart: grants it still serves (count; u64 grant, u32 slot, u32 generation, vstr key, vstr connection, vstr role)") \
 	/* keeper and recorder */ \
 	X(40, OPEN, \
 	  "KR: keeper → recorder: u16 ring, u32 slot, u32 generation, 16 bytes sid, u8 durable, u64 bytes quota, vstr open JSON") \

@@ -216,6 +216,8 @@ static bool is_ip(const char *name) {
 
 /* Only what cannot break OpenSSL's little language of values. */
 static bool is_plain_name(const char *name) {
+	if (name[0] == '*' && name[1] == '.')
+		name += 2;
 	return name[0] != '\0' && strlen(name) <= 253 &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:") ==
 	               strlen(name);

@@ -93,10 +93,14 @@ static enum refuse_reason check_reach(const struct config *c, const struct decid
 	if (d->connection == NULL || !str_eq(config_protocol_name(d->connection), ask->protocol))
 		return REFUSE_NO_CONNECTION;
 	d->role = config_role_find(d->connection, role);
+	if (d->role == NULL && a->is_role_optional)
+		d->role = config_role_find(d->connection, STR("default"));
 	if (d->role == NULL)
 		return REFUSE_NO_ROLE;
 	if (!has_access(d->connection, d->role, ask->who))
 		return REFUSE_NO_ACCESS;
+	if (a->wants_replication && d->connection->replication != CONFIG_REPLICATION_ALLOW)
+		return REFUSE_REPLICATION;
 	d->database = database_of(d->connection, d->role, a->database);
 	return d->database.n != 0 ? REFUSE_NONE : REFUSE_NO_DATABASE;
 }

@@ -38,6 +38,9 @@
 	X(NO_ACCESS, "no-access", H_EREFUSED, \
 	  "no access rule of the connection gives this role to a group of the identity", \
 	  "add a rule to spec.access, or issue the token with --group") \
+	X(REPLICATION, "replication-not-allowed", H_EFEATURE, \
+	  "the client asked for a replication connection", \
+	  "set spec.replication: allow on the connection if it may have one") \
 	X(NO_DATABASE, "database-not-allowed", H_EREFUSED, \
 	  "the database is not in the connection's list", "add it to spec.databases.allow") \
 	X(SESSIONS, "session-limit", H_EBUSY, "the gateway serves as many sessions as it may", \

@@ -97,7 +97,7 @@ void grant_login_over(struct grant_row *g) {
 
 void grant_free(struct keeper *k, struct grant_row *g) {
 	if (g->has_key)
-		(void)map_del(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key)));
+		(void)map_del(k->keys, grant_key(g));
 	(void)map_del(k->grants, map_key_u64(&g->id));
 	subject_count(k, g->subject, -1);
 	grant_op_drop(k, g->op);
@@ -132,6 +132,8 @@ static const char *told(int code) {
 		return "target cannot be reached";
 	case H_EBUSY:
 		return "too many sessions";
+	case H_EFEATURE:
+		return "replication connections are refused by this connection";
 	case H_EDRAIN:
 		return "the gateway is shutting down";
 	case H_EKEEPER:
@@ -270,6 +272,8 @@ static struct grant_row *row_new(struct keeper *k, const struct asked *a, const 
 	g->ring = a->m.ring;
 	g->slot = a->m.slot;
 	g->generation = a->m.generation;
+	g->cancel_key_size = a->m.admit.cancel_key_size;
+	g->is_replication = a->m.admit.wants_replication;
 	memcpy(g->source, a->source, sizeof(g->source));
 	bool ok = str_copy(g->connection, sizeof(g->connection), d->connection->name) &&
 	          str_copy(g->role, sizeof(g->role), d->role->name) &&
@@ -427,13 +431,16 @@ void grants_on_opened(struct keeper *k, const struct ipc_msg *m) {
 	grant_step(k, g);
 }
 
+/* A key is found by all of its bytes, so a short one never matches the beginning of a long one. */
 static void key_make(struct keeper *k, struct grant_row *g) {
 	void *old = NULL;
 
+	if (g->cancel_key_size == 0)
+		return;
 	do
-		random_bytes(g->cancel_key, sizeof(g->cancel_key));
-	while (map_get(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key))) != NULL);
-	int rc = map_put(k->keys, str_mem(g->cancel_key, sizeof(g->cancel_key)), g, &old);
+		random_bytes(g->cancel_key, g->cancel_key_size);
+	while (map_get(k->keys, grant_key(g)) != NULL);
+	int rc = map_put(k->keys, grant_key(g), g, &old);
 
 	assert(rc == 0 && old == NULL);
 	g->has_key = true;
@@ -490,7 +497,10 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 		       .is_unix = is_unix,
 		       .hygiene = (enum hygiene)g->conn->hygiene,
 		       .durable = (enum durable)g->conn->durable,
-		       .session_max_ns = g->conn->session_max_ns },
+		       .session_max_ns = g->conn->session_max_ns,
+		       .is_tls_direct = g->conn->tls_negotiation == CONFIG_TLS_DIRECT,
+		       .is_replication = g->is_replication,
+		       .cancel_key_size = g->cancel_key_size },
 	};
 	struct buf b;
 

@@ -33,7 +33,7 @@ static void pin_alarm(struct keeper *k, const struct grant_row *g) {
 	buf_fini(&b);
 }
 
-static int login_answer(struct keeper *k, struct grant_row *g, struct str server,
+static int login_answer(struct keeper *k, struct grant_row *g, const struct login_ask *ask,
                         struct login_answer *a) {
 	struct pin_store pins = { .get = pin_get, .put = pin_put, .arg = k->state };
 	int rc = g->is_restored ? H_EKEEPER : H_ELOGIN;
@@ -41,7 +41,7 @@ static int login_answer(struct keeper *k, struct grant_row *g, struct str server
 	a->why = g->is_restored ? "the gateway's keeper was restarted during the login"
 	                        : "one login exchange per grant: this one is over";
 	if (g->rt != NULL)
-		rc = login_step(&g->login, runtime_role(g->rt, g->conf), &pins, server, a);
+		rc = login_step(&g->login, runtime_role(g->rt, g->conf), &pins, ask, a);
 	if (rc < 0) {
 		if (g->login.is_pin_refused)
 			pin_alarm(k, g);
@@ -57,17 +57,17 @@ static int login_answer(struct keeper *k, struct grant_row *g, struct str server
 static void on_login_step(struct keeper *k, const struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	uint64_t id = rd_u64(&r);
-	struct str server = rd_vstr(&r);
+	struct login_ask ask = { .message = rd_vstr(&r) };
 	struct buf out, b;
 
-	(void)rd_vstr(&r); /* channel binding: not used without SCRAM-SHA-256-PLUS */
+	ask.end_point = rd_vstr(&r);
 	if (rd_done(&r) < 0)
 		return;
 	buf_init(&out, 8192);
 	buf_init(&b, 16384);
 	struct login_answer a = { .out = &out, .why = "the keeper does not know this session" };
 	struct grant_row *g = grant_find(k, id);
-	int rc = g != NULL ? login_answer(k, g, server, &a) : H_EKEEPER;
+	int rc = g != NULL ? login_answer(k, g, &ask, &a) : H_EKEEPER;
 
 	if (rc < 0)
 		buf_clear(&out);
@@ -121,7 +121,7 @@ static void on_dial(struct keeper *k, const struct ipc_msg *m) {
 static void on_cancel(struct keeper *k, const struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	uint32_t pid = rd_u32(&r);
-	struct str key = rd_bytes(&r, 4);
+	struct str key = rd_vstr(&r);
 	struct str address = rd_vstr(&r);
 	struct refusal what = { .reason = REFUSE_NONE };
 	char ref[SHORT_ID_SIZE];
@@ -129,7 +129,7 @@ static void on_cancel(struct keeper *k, const struct ipc_msg *m) {
 
 	if (rd_done(&r) < 0)
 		return;
-	const struct grant_row *g = map_get(k->keys, key);
+	const struct grant_row *g = key.n != 0 ? map_get(k->keys, key) : NULL;
 
 	if (g == NULL) {
 		refuse_source(what.source, address);

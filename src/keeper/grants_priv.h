@@ -15,6 +15,9 @@ enum {
 /* NULL when there is none; 0 names none. */
 struct grant_row *grant_find(struct keeper *k, uint64_t id);
 void grant_insert(struct keeper *k, struct grant_row *g);
+static inline struct str grant_key(const struct grant_row *g) {
+	return str_mem(g->cancel_key, g->cancel_key_size);
+}
 /* Out of all tables; wipes what is left of its login. */
 void grant_free(struct keeper *k, struct grant_row *g);
 /* Login is done or failed: secrets and configuration are let go. */

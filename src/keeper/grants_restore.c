@@ -54,10 +54,12 @@ static bool restore_one(struct keeper *k, struct rd *r) {
 	g->id = rd_u64(r);
 	g->slot = rd_u32(r);
 	g->generation = rd_u32(r);
-	struct str key = rd_bytes(r, sizeof(g->cancel_key));
+	struct str key = rd_vstr(r);
 	bool ok = str_copy(g->connection, sizeof(g->connection), rd_vstr(r)) &&
 	          str_copy(g->role, sizeof(g->role), rd_vstr(r)) && !r->bad && g->id != 0 &&
-	          map_get(k->grants, map_key_u64(&g->id)) == NULL && map_get(k->keys, key) == NULL;
+	          key.n <= sizeof(g->cancel_key) &&
+	          map_get(k->grants, map_key_u64(&g->id)) == NULL &&
+	          (key.n == 0 || map_get(k->keys, key) == NULL);
 
 	if (!ok) {
 		free(g);
@@ -67,13 +69,12 @@ static bool restore_one(struct keeper *k, struct rd *r) {
 	g->is_restored = true;
 	list_init(&g->wait);
 	g->worker_id = (uint64_t)g->generation << 32 | g->slot;
-	memcpy(g->cancel_key, key.p, sizeof(g->cancel_key));
 	remember(k, g);
-	if (map_put(k->keys, key, g, &old) < 0) {
-		free(g);
-		return false;
+	if (key.n != 0) {
+		memcpy(g->cancel_key, key.p, key.n);
+		g->cancel_key_size = (uint8_t)key.n;
+		g->has_key = map_put(k->keys, key, g, &old) == 0;
 	}
-	g->has_key = true;
 	grant_insert(k, g);
 	return true;
 }

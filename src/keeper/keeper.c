@@ -44,32 +44,42 @@ static void log_findings(const struct findings *f) {
 	}
 }
 
-/* Names that the made certificate must carry beside localhost: ours, and what we listen on. */
-static void leaf_names(const struct config *c, char host[256], char listen[256],
-                       const char *names[3]) {
+/* Names that the made certificate must carry beside localhost: ours, what we listen on, and those by
+ * which connections are told apart. */
+struct leaf_names {
+	char host[256], listen[256], domain[256];
+	const char *all[4];
+};
+
+static void leaf_names(const struct config *c, struct leaf_names *l) {
 	struct config_address a;
 	const char *why;
 	size_t n = 0;
 
-	if (gethostname(host, 255) == 0 && host[0] != '\0') {
-		host[255] = '\0';
-		names[n++] = host;
+	if (gethostname(l->host, 255) == 0 && l->host[0] != '\0') {
+		l->host[255] = '\0';
+		l->all[n++] = l->host;
 	}
 	if (config_address_parse(&a, c->gateway.listen_postgres, &why) == 0 && !a.is_loopback &&
-	    !str_is(a.host, "0.0.0.0") && !str_is(a.host, "::") && str_copy(listen, 256, a.host))
-		names[n++] = listen;
-	names[n] = NULL;
+	    !str_is(a.host, "0.0.0.0") && !str_is(a.host, "::") &&
+	    str_copy(l->listen, sizeof(l->listen), a.host))
+		l->all[n++] = l->listen;
+	if (c->gateway.listen_domain.n != 0) {
+		(void)snprintf(l->domain, sizeof(l->domain), "*.%.*s",
+		               STR_ARG(c->gateway.listen_domain));
+		l->all[n++] = l->domain;
+	}
+	l->all[n] = NULL;
 }
 
 static int leaf_make(struct keeper *k, const struct config *c, struct err *e) {
-	char host[256] = "", listen[256] = "";
-	const char *names[3];
+	struct leaf_names names;
 	struct ca_leaf leaf;
 
 	if (c->gateway.tls_cert.n != 0)
 		return 0;
-	leaf_names(c, host, listen, names);
-	int rc = ca_leaf_get(&leaf, k->store, names, e);
+	leaf_names(c, &names);
+	int rc = ca_leaf_get(&leaf, k->store, names.all, e);
 
 	if (rc < 0)
 		return rc;

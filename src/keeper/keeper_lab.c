@@ -440,7 +440,10 @@ void lab_admit(struct lab *l, uint64_t id, const struct lab_asking *a) {
 		           .role = str_of(a->role),
 		           .database = str_of(a->database),
 		           .proof = str_of(a->token),
-		           .client_app = STR("psql") },
+		           .client_app = STR("psql"),
+		           .wants_replication = a->wants_replication,
+		           .is_role_optional = a->is_role_optional,
+		           .cancel_key_size = a->key_size != 0 ? a->key_size : CANCEL_KEY_SHORT },
 		.client_address = str_of(a->address != NULL ? a->address : "10.1.2.3:55"),
 		.client_tls = STR("TLSv1.3 X"),
 	};

@@ -67,6 +67,8 @@ extern const char lab_issue[]; /* a request for a token of local:ci that may use
 struct lab_asking {
 	const char *connection, *role, *database, *token, *address;
 	uint32_t slot;
+	uint8_t key_size; /* 0: CANCEL_KEY_SHORT */
+	bool wants_replication, is_role_optional;
 };
 bool lab_has(const struct buf *b, const char *text);
 /* Acts come on their own channel: waits for one that holds the text. */

@@ -88,8 +88,10 @@ struct grant_row {
 	char short_id[SHORT_ID_SIZE];
 	uint16_t ring;
 	uint32_t slot, generation;
-	uint8_t cancel_key[4];
+	uint8_t cancel_key[CANCEL_KEY_LONG];
+	uint8_t cancel_key_size; /* 0: none */
 	bool has_key;
+	bool is_replication;
 	uint64_t opened_wall_ns;
 	char connection[CONFIG_NAME_MAX + 1], role[CONFIG_NAME_MAX + 1];
 	char subject[WHO_SUBJECT_MAX + 1], on_behalf_of[WHO_SUBJECT_MAX + 1];
@@ -141,7 +143,7 @@ struct keeper {
 	char vkey[TLOG_VKEY_TEXT_MAX];
 	struct map *grants;   /* u64 id → struct grant_row */
 	struct map *ops;      /* u64 id → struct op */
-	struct map *keys;     /* 4 bytes → struct grant_row */
+	struct map *keys;     /* cancel key, whole → struct grant_row */
 	struct map *subjects; /* subject → struct subject */
 	struct list waiting;  /* grant_row.wait */
 	uint32_t pending;     /* grants not yet live, and what they keep */

@@ -287,7 +287,7 @@ static void cancel(struct lab *l, const uint8_t key[4]) {
 
 	buf_init(&b, 256);
 	w_u32(&b, 777);
-	w_bytes(&b, str_mem(key, 4));
+	w_vstr(&b, str_mem(key, 4));
 	w_vstr(&b, STR("10.1.2.3:9"));
 	lab_put(l, l->worker, IPC_CANCEL, 0, &b);
 	buf_fini(&b);
@@ -516,13 +516,13 @@ TEST(keeper_restarts) {
 	w_u64(&b, grant);
 	w_u32(&b, 9);
 	w_u32(&b, 7);
-	w_bytes(&b, str_mem(key, 4));
+	w_vstr(&b, str_mem(key, 4));
 	w_vstr(&b, STR("shop"));
 	w_vstr(&b, STR("default"));
 	w_u64(&b, 4711); /* one that state.db does not know */
 	w_u32(&b, 10);
 	w_u32(&b, 1);
-	w_bytes(&b, STR("\x01\x02\x03\x04"));
+	w_vstr(&b, STR("\x01\x02\x03\x04"));
 	w_vstr(&b, STR("shop"));
 	w_vstr(&b, STR("t"));
 	lab_put(&l, l.worker, IPC_GRANTS, 0, &b);

@@ -18,6 +18,13 @@ enum auth_code {
 	AUTH_SASL_FINAL = 12
 };
 
+struct auth_message {
+	uint32_t code;
+	struct str data;
+};
+
+static const char scram_plain[] = "SCRAM-SHA-256", scram_plus[] = "SCRAM-SHA-256-PLUS";
+
 static int refuse(struct login *l, struct login_answer *a, const char *why) {
 	l->phase = LOGIN_FAILED;
 	a->why = why;
@@ -56,29 +63,54 @@ static int answer_clear(struct login *l, const struct login_role *role, struct l
 	return 0;
 }
 
-static bool offers_scram(struct str list) {
+static bool offers(struct str list, const char *mechanism) {
 	struct rd r = rd_of(list);
 
 	while (rd_left(&r) > 1) {
-		if (str_is(rd_cstr(&r), "SCRAM-SHA-256"))
+		if (str_is(rd_cstr(&r), mechanism))
 			return !r.bad;
 	}
 	return false;
 }
 
-static int answer_sasl(struct login *l, struct str list, struct login_answer *a) {
+/* With what the exchange is bound to TLS, or a sentence (login.h, "Channel binding"). */
+static const char *choose_binding(const struct login_role *role, const struct login_ask *ask,
+                                  struct str list, enum scram_binding *ret) {
+	bool can = ask->end_point.n != 0 && role->binding != CONFIG_BINDING_DISABLE;
+	bool is_plus = offers(list, scram_plus);
+	bool is_required = role->binding == CONFIG_BINDING_REQUIRE;
+
+	*ret = can ? is_plus ? SCRAM_BOUND : SCRAM_NOT_OFFERED : SCRAM_UNBOUND;
+	if (is_required && ask->end_point.n == 0)
+		return "channel_binding: require, and there is no TLS with the target, or its "
+		       "certificate's signature has no hash to bind to";
+	if (is_required && !is_plus)
+		return "channel_binding: require, and the target does not offer "
+		       "SCRAM-SHA-256-PLUS";
+	/* One that knows it needs no TLS for it; one that offers it alone would be new. */
+	if (*ret != SCRAM_BOUND && !offers(list, scram_plain))
+		return "the target does not offer SCRAM-SHA-256";
+	return NULL;
+}
+
+static int answer_sasl(struct login *l, const struct login_role *role, const struct login_ask *ask,
+                       struct str list, struct login_answer *a) {
+	enum scram_binding binding;
+	const char *why = choose_binding(role, ask, list, &binding);
 	uint8_t raw[SCRAM_NONCE_BYTES];
 	char nonce[2 * SCRAM_NONCE_BYTES];
 	struct buf first;
 
-	if (!offers_scram(list))
-		return refuse(l, a, "the target does not offer SCRAM-SHA-256");
+	if (why != NULL)
+		return refuse(l, a, why);
 	random_bytes(raw, sizeof(raw));
 	(void)base64_encode(nonce, raw, sizeof(raw));
 	buf_init(&first, SCRAM_MESSAGE_MAX);
-	int rc = scram_first(&l->scram, STR_NONE, str_of(nonce), &first);
+	int rc = scram_bind(&l->scram, binding, ask->end_point);
 
-	w_cstr(a->out, STR("SCRAM-SHA-256"));
+	if (rc == 0)
+		rc = scram_first(&l->scram, STR_NONE, str_of(nonce), &first);
+	w_cstr(a->out, str_of(binding == SCRAM_BOUND ? scram_plus : scram_plain));
 	w_be32(a->out, (uint32_t)first.len);
 	w_bytes(a->out, buf_peek(&first));
 	buf_fini(&first);
@@ -163,14 +195,17 @@ static int check_final(struct login *l, const struct login_role *role, const str
 }
 
 /* The target's first word. */
-static int step_start(struct login *l, const struct login_role *role, uint32_t code,
-                      struct str data, struct login_answer *a) {
+static int step_start(struct login *l, const struct login_role *role, const struct login_ask *ask,
+                      struct auth_message m, struct login_answer *a) {
+	uint32_t code = m.code;
+	struct str data = m.data;
+
 	if (code == AUTH_MD5 && role->auth == CONFIG_AUTH_MD5)
 		return answer_md5(l, role, data, a);
 	if (code == AUTH_CLEAR && role->auth == CONFIG_AUTH_PASSWORD && data.n == 0)
 		return answer_clear(l, role, a);
 	if (code == AUTH_SASL && role->auth == CONFIG_AUTH_SCRAM)
-		return answer_sasl(l, data, a);
+		return answer_sasl(l, role, ask, data, a);
 	if (code == AUTH_OK && role->auth == CONFIG_AUTH_TRUST && data.n == 0) {
 		l->phase = LOGIN_DONE;
 		a->is_done = true;
@@ -185,8 +220,8 @@ static int step_start(struct login *l, const struct login_role *role, uint32_t c
 }
 
 int login_step(struct login *l, struct login_role *role, const struct pin_store *pins,
-               struct str server, struct login_answer *a) {
-	struct rd r = rd_of(server);
+               const struct login_ask *ask, struct login_answer *a) {
+	struct rd r = rd_of(ask->message);
 	uint32_t code = rd_be32(&r);
 	struct str data = rd_bytes(&r, rd_left(&r));
 
@@ -196,7 +231,8 @@ int login_step(struct login *l, struct login_role *role, const struct pin_store 
 		return refuse(l, a, "the target's authentication message is malformed");
 	switch (l->phase) {
 	case LOGIN_START:
-		return step_start(l, role, code, data, a);
+		return step_start(l, role, ask, (struct auth_message){ .code = code, .data = data },
+		                  a);
 	case LOGIN_SCRAM_FIRST:
 		if (code == AUTH_SASL_CONTINUE)
 			return answer_challenge(l, role, pins, data, a);

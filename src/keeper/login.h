@@ -12,6 +12,11 @@
  * rotation (new password at the target, new reference content, reload) re-pins by itself; a target
  * that re-salts the same password needs `pin.forget` by an operator, which is an act on the record.
  *
+ * Channel binding (SCRAM-SHA-256-PLUS). The worker tells the hash of the certificate that it saw: a
+ * worker that lies gains nothing, since the target compares with its own. Offered inside TLS it is
+ * taken, unless the role says disable. Not offered although we could: the exchange says "y", so
+ * that a target whose offer was taken away by somebody in between refuses. `require` ends there.
+ *
  * Pure but for random nonces and the pin store, which comes as functions.
  */
 #ifndef KEEPER_LOGIN_H
@@ -32,6 +37,7 @@ struct pin_store {
 /* What the keeper holds of one role; lives as long as its configuration. */
 struct login_role {
 	enum config_auth auth;
+	enum config_binding binding;
 	struct str user; /* at the target */
 	struct str pin_key;
 	struct secret password; /* n = 0: none */
@@ -65,10 +71,16 @@ struct login_answer {
 	const char *why; /* static sentence when it failed */
 };
 
-/* One step: server is the body of an Authentication message. 0 or H_ELOGIN (the exchange is over
+struct login_ask {
+	struct str message; /* body of an Authentication message */
+	struct str
+		end_point; /* RFC 5929 hash of the target's certificate; empty: nothing to bind to */
+};
+
+/* One step. 0 or H_ELOGIN (the exchange is over
  * then). */
 int login_step(struct login *l, struct login_role *role, const struct pin_store *pins,
-               struct str server, struct login_answer *a) must_use;
+               const struct login_ask *ask, struct login_answer *a) must_use;
 void login_wipe(struct login *l);
 void login_role_fini(struct login_role *role);
 

@@ -26,6 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 	if (size == 0)
 		return 0;
+	role.binding = (enum config_binding)(data[0] / 3 % 3);
+	struct str end_point = data[0] / 9 % 2 != 0 ? STR("0123456789abcdef0123456789abcdef")
+	                                            : STR_NONE;
 	role.auth = (enum config_auth)(data[0] % 3); /* not trust: that has no secret to keep */
 	role.password = secret_of(STR("fuzz-secret"));
 	rest = str_from(rest, 1);
@@ -44,8 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		} else {
 			w_bytes(&in, line);
 		}
+		struct login_ask ask = { .message = buf_peek(&in), .end_point = end_point };
+
 		buf_clear(&out);
-		int rc = login_step(&l, &role, &store, buf_peek(&in), &a);
+		int rc = login_step(&l, &role, &store, &ask, &a);
 
 		assert(rc == 0 || out.len == 0 || l.phase == LOGIN_FAILED);
 		assert(!a.is_done || role.auth != CONFIG_AUTH_SCRAM);

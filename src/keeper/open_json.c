@@ -47,12 +47,20 @@ static void put_who(struct jw *j, const struct who *w) {
 }
 
 static void put_client(struct jw *j, const struct admit_msg *m) {
+	static const char *const routed[ROUTED_BY_COUNT] = {
+		[ROUTED_BY_USER] = "user",
+		[ROUTED_BY_SERVER_NAME] = "server_name",
+		[ROUTED_BY_DATABASE] = "database",
+	};
+
 	jw_key(j, "client");
 	jw_obj(j);
 	jw_kv_str(j, "address", str_head(m->client_address, 128));
 	jw_kv_str(j, "tls", str_head(m->client_tls, 128));
 	jw_kv_str(j, "server_name", str_head(m->server_name, 256));
 	jw_kv_str(j, "application", str_head(m->admit.client_app, 256));
+	jw_kv_z(j, "routed_by", routed[m->admit.routed_by]);
+	jw_kv_bool(j, "replication", m->admit.wants_replication);
 	jw_obj_end(j);
 }
 

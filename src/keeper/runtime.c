@@ -98,6 +98,7 @@ static void role_build(const struct build *b, const struct config_connection *c,
 	char key[512];
 
 	out->auth = (enum config_auth)role->auth;
+	out->binding = (enum config_binding)role->binding;
 	out->user = role->user;
 	out->may_send_clear = c->tls_mode >= CONFIG_TLS_VERIFY_CA ||
 	                      str_starts(c->address, STR("unix:"));
@@ -220,6 +221,7 @@ static int snapshot_build(const struct build *b) {
 	struct snapshot s = { .sessions_max = g->sessions_max,
 		              .preadmission_max = g->preadmission_max,
 		              .admission_ns = g->admission_ns,
+		              .domain = g->listen_domain,
 		              .listeners = &listener,
 		              .listener_count = 1,
 		              .target_count = b->r->config->connection_count };

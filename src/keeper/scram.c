@@ -10,6 +10,9 @@
 
 #include "base/mem.h"
 
+/* "c=" base64 of the header and a hash, ",r=" both nonces */
+enum { BINDING_MAX = 24 + 64, WITHOUT_PROOF_MAX = BINDING_MAX / 3 * 4 + 4 + SCRAM_NONCE_MAX + 16 };
+
 /* AuthMessage = client-first-bare "," server-first "," client-final-without-proof */
 struct auth_parts {
 	struct str first_bare, server_first, without_proof;
@@ -17,7 +20,7 @@ struct auth_parts {
 
 static void hmac_auth(uint8_t out[SHA256_SIZE], const uint8_t key[SHA256_SIZE],
                       const struct auth_parts *a) {
-	char text[SCRAM_NONCE_MAX + SCRAM_MESSAGE_MAX + SCRAM_NONCE_MAX + 64];
+	char text[SCRAM_NONCE_MAX + SCRAM_MESSAGE_MAX + WITHOUT_PROOF_MAX + 8];
 	int n = snprintf(text, sizeof(text), "%.*s,%.*s,%.*s", STR_ARG(a->first_bare),
 	                 STR_ARG(a->server_first), STR_ARG(a->without_proof));
 
@@ -35,14 +38,38 @@ void scram_keys(struct scram_keys *k, struct str password, const struct scram_ch
 	wipe(salted, sizeof(salted));
 }
 
+static const char *gs2_header(const struct scram *s) {
+	switch (s->binding) {
+	case SCRAM_UNBOUND:
+		return "n,,";
+	case SCRAM_NOT_OFFERED:
+		return "y,,";
+	case SCRAM_BOUND:
+		return "p=tls-server-end-point,,";
+	}
+	return "n,,";
+}
+
+int scram_bind(struct scram *s, enum scram_binding binding, struct str end_point) {
+	*s = (struct scram){ .binding = binding };
+	if (binding != SCRAM_BOUND)
+		return 0;
+	if (end_point.n == 0 || end_point.n > sizeof(s->end_point))
+		return H_EFORMAT;
+	memcpy(s->end_point, end_point.p, end_point.n);
+	s->end_point_len = end_point.n;
+	return 0;
+}
+
 int scram_first(struct scram *s, struct str user, struct str nonce, struct buf *out) {
-	*s = (struct scram){ 0 };
+	s->both[0] = '\0';
+	s->has_signature = false;
 	if (nonce.n == 0 || !str_copy(s->nonce, sizeof(s->nonce), nonce) ||
 	    str_find(nonce, ',') != nonce.n || user.n > 64 || str_find(user, ',') != user.n)
 		return H_EFORMAT;
 	(void)snprintf(s->first_bare, sizeof(s->first_bare), "n=%.*s,r=%s", STR_ARG(user),
 	               s->nonce);
-	w_fmt(out, "n,,%s", s->first_bare);
+	w_fmt(out, "%s%s", gs2_header(s), s->first_bare);
 	return w_done(out);
 }
 
@@ -107,15 +134,27 @@ int scram_challenge(struct scram *s, struct str message, struct scram_challenge 
 	return 0;
 }
 
+/* base64 of the gs2 header, and of what is bound to behind it. */
+static void binding_text(const struct scram *s, char out[BINDING_MAX / 3 * 4 + 5]) {
+	uint8_t raw[BINDING_MAX];
+	struct str header = str_of(gs2_header(s));
+
+	assert(header.n + s->end_point_len <= sizeof(raw));
+	memcpy(raw, header.p, header.n);
+	memcpy(raw + header.n, s->end_point, s->end_point_len);
+	(void)base64_encode(out, raw, header.n + s->end_point_len);
+}
+
 int scram_final(struct scram *s, const struct scram_keys *k, struct buf *out) {
-	char without_proof[SCRAM_NONCE_MAX + 16];
+	char without_proof[WITHOUT_PROOF_MAX];
+	char binding[BINDING_MAX / 3 * 4 + 5];
 	uint8_t signature[SHA256_SIZE];
 	char proof[2 * SHA256_SIZE];
 
 	if (s->both[0] == '\0')
 		return H_EPROTO;
-	/* "biws" is base64 of the gs2 header "n,,". */
-	(void)snprintf(without_proof, sizeof(without_proof), "c=biws,r=%s", s->both);
+	binding_text(s, binding);
+	(void)snprintf(without_proof, sizeof(without_proof), "c=%s,r=%s", binding, s->both);
 	struct auth_parts auth = { .first_bare = str_of(s->first_bare),
 		                   .server_first = str_of(s->server_first),
 		                   .without_proof = str_of(without_proof) };

@@ -6,7 +6,11 @@
  *   client  c=biws,r=…,p=<proof>                           scram_final
  *   server  v=<signature>                                  scram_verify
  *
- * No channel binding: the gs2 header is "n". The user name is empty, as PostgreSQL takes it from the
+ * Channel binding (RFC 5929, tls-server-end-point): scram_bind() before the first message. The gs2
+ * header then is "p=tls-server-end-point,," and c= holds the certificate's hash behind it; or "y,,"
+ * when we could bind and the server did not offer it: one that did offer it, to somebody in between
+ * who took the offer away, refuses that. The header is part of what is proven, so nobody can
+ * change it on the way. Without scram_bind() it is "n,,". The user name is empty, as PostgreSQL takes it from the
  * startup packet. Keys come from outside (scram_keys), so that they can be cached: the slow part is
  * done once per (password, salt, count).
  */
@@ -37,7 +41,16 @@ struct scram_challenge {
 	uint32_t iterations;
 };
 
+enum scram_binding {
+	SCRAM_UNBOUND,     /* n: no TLS, or none that can be bound to */
+	SCRAM_NOT_OFFERED, /* y: we can, the server does not seem to */
+	SCRAM_BOUND        /* p */
+};
+
 struct scram {
+	enum scram_binding binding;
+	uint8_t end_point[64]; /* SCRAM_BOUND: hash of the server's certificate */
+	size_t end_point_len;
 	char first_bare[SCRAM_NONCE_MAX]; /* "n=,r=<nonce>" */
 	char nonce[64];                   /* ours */
 	char both[SCRAM_NONCE_MAX + 1];   /* ours and the server's */
@@ -49,7 +62,10 @@ struct scram {
 /* PBKDF2 and what follows from it. The password is used as it stands: ASCII needs no SASLprep, other
  * text must be in normal form KC already (docs/configuration.md says so). */
 void scram_keys(struct scram_keys *k, struct str password, const struct scram_challenge *c);
-/* Starts an exchange. user: empty for PostgreSQL; nonce: printable text without commas. Writes the
+/* Says how the exchange is bound to TLS; comes before scram_first(). end_point is of 1 to 64 bytes where
+ * it is bound. H_EFORMAT. */
+int scram_bind(struct scram *s, enum scram_binding binding, struct str end_point) must_use;
+/* Starts an exchange, which scram_bind() may have prepared, else zeroed. user: empty for PostgreSQL; nonce: printable text without commas. Writes the
  * client's first message. H_EFORMAT. */
 int scram_first(struct scram *s, struct str user, struct str nonce, struct buf *out) must_use;
 /* Reads the server's first message: nonce must continue ours, count and salt must be in bounds. The

@@ -25,7 +25,7 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 
-enum { PLAIN_MAX = 64 * 1024, READ_MAX = 1 << 30 };
+enum { PLAIN_MAX = 64 * 1024, READ_MAX = 1 << 30, ALPN_MAX = 31 };
 
 struct tls {
 	SSL *ssl;
@@ -38,7 +38,8 @@ struct tls {
 	bool is_empty;        /* the socket had no more in this call */
 	bool is_up; /* the handshake is done; OpenSSL itself forgets that after an error */
 	bool is_eof, is_dead, is_io_error;
-	int end; /* how reading ended, once it did */
+	int end;                    /* how reading ended, once it did */
+	uint8_t alpn[1 + ALPN_MAX]; /* as on the wire: length and name; empty: 0 */
 	const char *reason;
 };
 
@@ -238,6 +239,24 @@ static int on_sni(SSL *ssl, int *alert, void *arg) {
 	return SSL_TLSEXT_ERR_OK;
 }
 
+/* ALPN of a server: ours or nothing, where we have one (tls.h). */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                   const unsigned char *in, unsigned in_len, void *arg) {
+	const struct tls *t = BIO_get_data(SSL_get_rbio(ssl));
+
+	(void)arg;
+	if (t->alpn[0] == 0)
+		return SSL_TLSEXT_ERR_NOACK;
+	for (unsigned at = 0; at < in_len && at + 1 + in[at] <= in_len; at += 1u + in[at]) {
+		if (in[at] != t->alpn[0] || memcmp(in + at + 1, t->alpn + 1, t->alpn[0]) != 0)
+			continue;
+		*out = t->alpn + 1;
+		*out_len = t->alpn[0];
+		return SSL_TLSEXT_ERR_OK;
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 static struct tls_ctx *wrap(SSL_CTX *ssl, bool must_match) {
 	struct tls_ctx *c = xcalloc(1, sizeof(*c));
 
@@ -260,6 +279,7 @@ struct tls_ctx *tls_ctx_server(struct str cert_pem, struct str key_pem, struct e
 		return NULL;
 	}
 	(void)SSL_CTX_set_tlsext_servername_callback(c, on_sni);
+	SSL_CTX_set_alpn_select_cb(c, on_alpn, NULL);
 	return wrap(c, false);
 }
 
@@ -373,6 +393,20 @@ void tls_free(struct tls **tp) {
 	buf_fini(&t->unsent);
 	free(t);
 	*tp = NULL;
+}
+
+int tls_alpn(struct tls *t, struct str protocol) {
+	if (protocol.n == 0 || protocol.n > ALPN_MAX)
+		return H_EFORMAT;
+	t->alpn[0] = (uint8_t)protocol.n;
+	memcpy(t->alpn + 1, protocol.p, protocol.n);
+	if (SSL_is_server(t->ssl))
+		return 0;
+	return SSL_set_alpn_protos(t->ssl, t->alpn, (unsigned)protocol.n + 1) == 0 ? 0 : H_EFORMAT;
+}
+
+int tls_feed(struct tls *t, struct str bytes) {
+	return buf_append(&t->pending, bytes);
 }
 
 /* ---- calls ---- */
@@ -556,13 +590,21 @@ struct str tls_sni(const struct tls *t) {
 	return str_of(SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name));
 }
 
-/* The hash of the certificate's own signature, with MD5 and SHA-1 lifted to SHA-256. */
-size_t tls_end_point(const struct tls *t, uint8_t out[64]) {
-	X509 *x = SSL_get0_peer_certificate(t->ssl);
+struct str tls_alpn_agreed(const struct tls *t) {
+	const unsigned char *p = NULL;
+	unsigned n = 0;
+
+	SSL_get0_alpn_selected(t->ssl, &p, &n);
+	return str_mem(p, n);
+}
+
+/* The hash of the certificate's own signature (of RSA-PSS, the one in its parameters), with MD5 and
+ * SHA-1 lifted to SHA-256. Ed25519 and Ed448 hash inside: they name none. */
+static size_t end_point_of(X509 *x, uint8_t out[64]) {
 	int digest = NID_undef;
 	unsigned n = 0;
 
-	if (x == NULL || OBJ_find_sigid_algs(X509_get_signature_nid(x), &digest, NULL) != 1)
+	if (x == NULL || X509_get_signature_info(x, &digest, NULL, NULL, NULL) != 1)
 		return 0;
 	if (digest == NID_md5 || digest == NID_sha1)
 		digest = NID_sha256;
@@ -571,6 +613,14 @@ size_t tls_end_point(const struct tls *t, uint8_t out[64]) {
 	if (md == NULL || EVP_MD_get_size(md) > 64 || X509_digest(x, md, out, &n) != 1)
 		return 0;
 	return n;
+}
+
+size_t tls_end_point(const struct tls *t, uint8_t out[64]) {
+	return end_point_of(SSL_get0_peer_certificate(t->ssl), out);
+}
+
+size_t tls_own_end_point(const struct tls *t, uint8_t out[64]) {
+	return end_point_of(SSL_get_certificate(t->ssl), out);
 }
 
 bool tls_peer_sha256(const struct tls *t, uint8_t out[32]) {

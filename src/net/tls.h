@@ -46,6 +46,12 @@ void tls_ctx_free(struct tls_ctx **c);
  * TLS_VERIFY_NAME, to find in the certificate. fd stays the caller's. */
 struct tls *tls_new(struct tls_ctx *c, int fd, struct str server_name) must_use;
 void tls_free(struct tls **t);
+/* ALPN, before the handshake: the one protocol that a client offers, or that a server accepts. A
+ * server that was told none ignores the client's offer; one that was told one breaks off with a
+ * client that offers only others. H_EFORMAT for a name that is empty or over 31 bytes. */
+int tls_alpn(struct tls *t, struct str protocol) must_use;
+/* Bytes that were read from the socket before TLS was made and belong to it. H_ELIMIT. */
+int tls_feed(struct tls *t, struct str bytes) must_use;
 
 /* 1 done, 0 not yet (tls_wants_write tells for what), H_ETLS or H_ECLOSED. */
 int tls_handshake(struct tls *t, struct tls_scratch *s) must_use;
@@ -68,8 +74,13 @@ bool tls_wants_write(const struct tls *t);
 void tls_describe(const struct tls *t, char out[TLS_TEXT_SIZE]);
 /* The name that the client asked for, empty when none. Borrowed. */
 struct str tls_sni(const struct tls *t);
-/* RFC 5929 tls-server-end-point of the peer's certificate: bytes written (at most 64), or 0. */
+/* What ALPN agreed on, empty when nothing. Borrowed. */
+struct str tls_alpn_agreed(const struct tls *t);
+/* RFC 5929 tls-server-end-point of the peer's certificate: bytes written (at most 64), or 0 when
+ * there is none, or its signature names no hash (EdDSA: the RFC leaves that open). */
 size_t tls_end_point(const struct tls *t, uint8_t out[64]);
+/* The same of our own certificate. */
+size_t tls_own_end_point(const struct tls *t, uint8_t out[64]);
 /* SHA-256 of the peer's certificate; false when there is none. */
 bool tls_peer_sha256(const struct tls *t, uint8_t out[32]);
 /* Why the last call failed, one short sentence without foreign bytes. */

@@ -178,6 +178,7 @@ static void on_admit(struct rig *g, struct ipc_msg *m) {
 	grant.g.hygiene = HYGIENE_OPEN;
 	grant.g.durable = g->durable;
 	grant.g.session_max_ns = g->session_max_ns;
+	grant.g.cancel_key_size = CANCEL_KEY_SHORT;
 	random_bytes(grant.g.cancel_key, 4);
 	grant.connection = STR("shop");
 	grant.role = STR("default");
@@ -207,7 +208,7 @@ static void on_login(struct rig *g, struct ipc_msg *m) {
 static void on_cancel(struct rig *g, struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	uint32_t pid = rd_u32(&r);
-	struct str key = rd_bytes(&r, 4);
+	struct str key = rd_vstr(&r);
 	struct buf b;
 
 	for (size_t i = 0; i < GRANTS_MAX && key.n == 4; i++) {

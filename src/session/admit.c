@@ -18,6 +18,10 @@ void admit_put(struct buf *b, const struct admit_msg *m) {
 	w_u8(b, (uint8_t)m->admit.proof_kind);
 	w_vstr(b, m->admit.proof);
 	w_vstr(b, m->admit.client_app);
+	w_u8(b, (uint8_t)m->admit.routed_by);
+	w_u8(b, m->admit.is_role_optional);
+	w_u8(b, m->admit.wants_replication);
+	w_u8(b, m->admit.cancel_key_size);
 	w_vstr(b, m->client_address);
 	w_vstr(b, m->client_tls);
 	w_vstr(b, m->server_name);
@@ -46,6 +50,10 @@ int admit_get(struct admit_msg *m, struct str body) {
 	m->admit.proof_kind = enum_up_to(&r, PROOF_NONE);
 	m->admit.proof = rd_vstr(&r);
 	m->admit.client_app = rd_vstr(&r);
+	m->admit.routed_by = enum_up_to(&r, ROUTED_BY_COUNT - 1);
+	m->admit.is_role_optional = enum_up_to(&r, 1) == 1;
+	m->admit.wants_replication = enum_up_to(&r, 1) == 1;
+	m->admit.cancel_key_size = enum_up_to(&r, CANCEL_KEY_LONG);
 	m->client_address = rd_vstr(&r);
 	m->client_tls = rd_vstr(&r);
 	m->server_name = rd_vstr(&r);
@@ -64,7 +72,9 @@ void grant_put(struct buf *b, const struct grant_msg *m) {
 	w_u8(b, (uint8_t)m->g.hygiene);
 	w_u8(b, (uint8_t)m->g.durable);
 	w_u64(b, m->g.session_max_ns);
-	w_bytes(b, str_mem(m->g.cancel_key, sizeof(m->g.cancel_key)));
+	w_u8(b, m->g.is_tls_direct);
+	w_u8(b, m->g.is_replication);
+	w_vstr(b, str_mem(m->g.cancel_key, m->g.cancel_key_size));
 	w_vstr(b, m->connection);
 	w_vstr(b, m->role);
 }
@@ -74,6 +84,18 @@ static void read_exact(struct rd *r, void *out, size_t n) {
 
 	if (s.n == n)
 		memcpy(out, s.p, n);
+}
+
+static void read_key(struct rd *r, struct grant *g) {
+	struct str key = rd_vstr(r);
+
+	if (key.n > sizeof(g->cancel_key)) {
+		rd_fail(r);
+		return;
+	}
+	if (key.n != 0)
+		memcpy(g->cancel_key, key.p, key.n);
+	g->cancel_key_size = (uint8_t)key.n;
 }
 
 int grant_get(struct grant_msg *m, struct str body) {
@@ -92,7 +114,9 @@ int grant_get(struct grant_msg *m, struct str body) {
 	m->g.hygiene = enum_up_to(&r, HYGIENE_OPEN);
 	m->g.durable = enum_up_to(&r, DURABLE_ASYNC);
 	m->g.session_max_ns = rd_u64(&r);
-	read_exact(&r, m->g.cancel_key, sizeof(m->g.cancel_key));
+	m->g.is_tls_direct = enum_up_to(&r, 1) == 1;
+	m->g.is_replication = enum_up_to(&r, 1) == 1;
+	read_key(&r, &m->g);
 	m->connection = rd_vstr(&r);
 	m->role = rd_vstr(&r);
 	return rd_done(&r);

@@ -14,7 +14,11 @@ static void sample_admit(struct buf *b) {
 		                          .hint = STR("oauth"),
 		                          .proof_kind = PROOF_PASSWORD,
 		                          .proof = STR("hsd1_x"),
-		                          .client_app = STR("psql") },
+		                          .client_app = STR("psql"),
+		                          .routed_by = ROUTED_BY_DATABASE,
+		                          .is_role_optional = true,
+		                          .wants_replication = true,
+		                          .cancel_key_size = 4 },
 		               .client_address = STR("127.0.0.1:5"),
 		               .client_tls = STR("TLSv1.3 X"),
 		               .server_name = STR("orders.pg") };
@@ -37,7 +41,9 @@ static void sample_grant(struct buf *b) {
 		                      .hygiene = HYGIENE_OPEN,
 		                      .durable = DURABLE_BOTH_WAYS,
 		                      .session_max_ns = 5,
-		                      .cancel_key = { 9, 8, 7, 6 } } };
+		                      .is_tls_direct = true,
+		                      .cancel_key_size = 32,
+		                      .cancel_key = { 9, 8, 7, 6, [31] = 5 } } };
 
 	buf_init(b, 64 * KIB);
 	grant_put(b, &m);
@@ -62,6 +68,8 @@ TEST(admit_there_and_back) {
 	CHECK_EQ_STR(m.client_address, STR("127.0.0.1:5"));
 	CHECK_EQ_STR(m.client_tls, STR("TLSv1.3 X"));
 	CHECK_EQ_STR(m.server_name, STR("orders.pg"));
+	CHECK(m.admit.routed_by == ROUTED_BY_DATABASE && m.admit.is_role_optional);
+	CHECK(m.admit.wants_replication && m.admit.cancel_key_size == 4);
 	buf_fini(&b);
 }
 
@@ -78,7 +86,8 @@ TEST(grant_there_and_back) {
 	CHECK_EQ_STR(m.g.server_name, STR("db.example"));
 	CHECK(m.g.tls == TLS_VERIFY_FULL && m.g.is_unix && m.g.hygiene == HYGIENE_OPEN);
 	CHECK(m.g.durable == DURABLE_BOTH_WAYS && m.g.session_max_ns == 5);
-	CHECK(m.g.cancel_key[3] == 6);
+	CHECK(m.g.cancel_key_size == 32 && m.g.cancel_key[3] == 6 && m.g.cancel_key[31] == 5);
+	CHECK(m.g.is_tls_direct && !m.g.is_replication);
 	CHECK_EQ_STR(m.role, STR("ro"));
 	buf_fini(&b);
 }

@@ -200,7 +200,7 @@ static void send_grants(struct thread *t) {
 		w_u64(&list, s->grant);
 		w_u32(&list, s->slot);
 		w_u32(&list, s->generation);
-		w_bytes(&list, str_mem(s->cancel_key, sizeof(s->cancel_key)));
+		w_vstr(&list, str_mem(s->cancel_key, s->cancel_key_size));
 		w_vstr(&list, str_of(s->connection));
 		w_vstr(&list, str_of(s->role));
 		count++;

@@ -426,8 +426,7 @@ static void emit_to_keeper(struct session *s, const struct order *o) {
 	if (o->kind == ORD_CANCEL) {
 		addr_text(address, &s->peer);
 		w_u32(&b, o->pid);
-		w_bytes(&b, str_head(o->bytes, 4));
-		w_zero(&b, 4 - MIN(o->bytes.n, (size_t)4));
+		w_vstr(&b, str_head(o->bytes, CANCEL_ASKED_MAX));
 		w_vstr(&b, str_of(address));
 		keeper_send(s->t, IPC_CANCEL, 0, buf_peek(&b));
 	} else if (o->kind == ORD_DIAL) {
@@ -481,7 +480,7 @@ uint64_t orders_emit(struct order_sink *sink, const struct order *o) {
 	case ORD_FACT:
 		return emit_fact(s, o);
 	case ORD_TLS:
-		s->sides[o->side].wants_tls = true;
+		side_want_tls(&s->sides[o->side], o->name, o->is_direct);
 		break;
 	case ORD_ADMIT:
 		session_admit(s, o->admit);
@@ -514,4 +513,10 @@ uint64_t orders_emit(struct order_sink *sink, const struct order *o) {
 
 uint64_t orders_offset(struct order_sink *sink, enum stream stream) {
 	return session_of(sink)->ordered[stream];
+}
+
+bool orders_connection(struct order_sink *sink, struct str name, struct connection_facts *ret) {
+	struct session *s = session_of(sink);
+
+	return snap_connection(&s->t->w->snap, str_of(s->proto->name), name, ret);
 }

@@ -98,6 +98,10 @@ struct command {
 
 /* ---- what a session asks to be admitted with ---- */
 enum proof_kind { PROOF_PASSWORD /* opaque or bearer token inside TLS */, PROOF_NONE };
+/* What of the client's words named the connection. */
+enum routed_by { ROUTED_BY_USER, ROUTED_BY_SERVER_NAME, ROUTED_BY_DATABASE, ROUTED_BY_COUNT };
+#define CANCEL_KEY_SHORT 4 /* PostgreSQL 3.0 */
+#define CANCEL_KEY_LONG 32 /* PostgreSQL 3.2 */
 struct admit {
 	struct str connection; /* [a-z0-9-]{1,32}, as the client named it */
 	struct str role;       /* empty: the connection's default */
@@ -106,6 +110,12 @@ struct admit {
 	enum proof_kind proof_kind;
 	struct str proof;      /* borrowed for the call; the shell copies and wipes */
 	struct str client_app; /* application_name or the like: claimed */
+	enum routed_by routed_by;
+	/* The role is the user name of a client that was routed by something else: where the connection
+	 * has no such role, its default is meant. */
+	bool is_role_optional;
+	bool wants_replication;  /* a replication connection: granted only where it is allowed */
+	uint8_t cancel_key_size; /* bytes of the key that the client can be given; 0: none */
 };
 
 /* ---- what the keeper granted ---- */
@@ -120,7 +130,10 @@ struct grant {
 	enum hygiene hygiene;
 	enum durable durable;
 	uint64_t session_max_ns; /* length of the session's life; 0 = none */
-	uint8_t cancel_key[4];   /* for a protocol 3.0 client */
+	bool is_tls_direct;      /* TLS with the target starts without asking (PostgreSQL 17) */
+	bool is_replication;     /* the target may be asked for a replication connection */
+	uint8_t cancel_key_size; /* as asked for */
+	uint8_t cancel_key[CANCEL_KEY_LONG];
 };
 
 /* ---- orders ---- */
@@ -133,7 +146,9 @@ enum order_kind {
 	ORD_COMMAND, /* command */
 	ORD_FACT, /* fact: name and value, a decoded event ("server_version", "15.4"), at most 4 KiB */
 	ORD_TLS, /* side: what was sent before goes out first, then TLS starts: server for the client, client for target and aux. EV_TLS_UP or EV_CLOSED follows.
-	             * Plaintext already received beyond what was consumed is an attack (CVE-2021-23214): the shell closes. */
+	             * Plaintext already received beyond what was consumed is an attack (CVE-2021-23214): the shell closes,
+	             * unless is_direct: then nothing was said in clear, and what was received belongs to TLS.
+	             * name: the ALPN protocol to offer, or to accept (a client that offers only others is refused). */
 	ORD_ADMIT, /* admit: EV_GRANTED (with a connected target) or EV_REFUSED follows */
 	ORD_LOGIN, /* bytes: the target's challenge, for the keeper; EV_LOGIN follows */
 	ORD_DIAL,  /* side must be SIDE_AUX: EV_DIALED or EV_CLOSED(aux) follows */
@@ -150,13 +165,20 @@ struct order {
 	enum side side;
 	enum proto_why why;
 	bool secret;
+	bool is_direct; /* ORD_TLS */
 	uint64_t n;
 	struct str bytes; /* borrowed for the call */
-	struct str name;  /* ORD_FACT */
+	struct str name;  /* ORD_FACT, ORD_TLS */
 	const struct command *command;
 	const struct admit *admit;
 	int reason;
 	uint32_t pid; /* ORD_CANCEL, ORD_BACKEND */
+};
+
+/* What the newest configuration says of a connection to a client that has proven nothing yet. What is
+ * answered from it must not tell whether the connection exists. */
+struct connection_facts {
+	struct str name; /* as asked for */
 };
 
 /* Where orders go. Returns the seq of the (last) record event the order made, 0 when it made none yet
@@ -165,11 +187,13 @@ struct order_sink {
 	uint64_t (*emit)(struct order_sink *sink, const struct order *o);
 	/* Bytes of a stream so far (offset of its next byte), as recorded by orders carried out or queued. */
 	uint64_t (*offset)(struct order_sink *sink, enum stream stream);
+	/* False when this protocol has no connection of that name. NULL: there is never one. */
+	bool (*connection)(struct order_sink *sink, struct str name, struct connection_facts *ret);
 };
 
 /* ---- events ---- */
 enum event_kind {
-	EV_TLS_UP,  /* side */
+	EV_TLS_UP,  /* side, tls */
 	EV_GRANTED, /* grant; the target is connected */
 	EV_REFUSED, /* code; text: what the client may be told, with ref */
 	EV_LOGIN, /* code 0: bytes to send (may be empty); is_done: login is complete. code < 0: failed, text for the client */
@@ -185,6 +209,18 @@ enum event_kind {
 	EV_KIND_COUNT
 };
 
+/* TLS that stands. Slices are good for the call. */
+struct tls_facts {
+	struct str
+		server_name; /* the client's side: what the client asked for (SNI), empty when nothing */
+	/* the client's side: first label of a server name under spec.listen.domain, else empty */
+	struct str label;
+	struct str alpn; /* agreed on, empty when nothing */
+	/* RFC 5929 tls-server-end-point: of our own leaf on the client's side, of the target's on the
+	 * others. Empty when the certificate's signature has no hash that the RFC could name. */
+	struct str end_point;
+};
+
 struct event {
 	enum event_kind kind;
 	enum side side;
@@ -194,6 +230,7 @@ struct event {
 	struct str bytes;
 	struct str text;
 	const struct grant *grant;
+	const struct tls_facts *tls; /* EV_TLS_UP; NULL: nothing is known (tests) */
 	/* EV_KILL: bytes at the end of stream U that the target's socket was never handed */
 	uint64_t unsent;
 };

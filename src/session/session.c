@@ -38,7 +38,9 @@ static void init_fields(struct session *s, struct thread *t, const struct sessio
 	s->listen_tls = o->tls;
 	s->opened_ns = thread_now(t);
 	s->durable_mode = DURABLE_BEFORE_FORWARD;
-	s->sink = (struct order_sink){ .emit = orders_emit, .offset = orders_offset };
+	s->sink = (struct order_sink){ .emit = orders_emit,
+		                       .offset = orders_offset,
+		                       .connection = orders_connection };
 	s->life.fn = on_life;
 	s->core_timer.fn = on_core_timer;
 	list_init(&s->link);
@@ -479,7 +481,7 @@ static void keep_admit(struct session *s, const struct admit *a) {
 	m.client_address = str_of(address);
 	if (client->conn.tls != NULL) {
 		tls_describe(client->conn.tls, tls);
-		m.server_name = str_head(tls_sni(client->conn.tls), 255);
+		m.server_name = str_head(tls_sni(client->conn.tls), SERVER_NAME_MAX);
 	}
 	m.client_tls = str_of(tls);
 	buf_clear(&s->admit);
@@ -544,6 +546,7 @@ static bool take_grant(struct session *s, const struct grant_msg *m) {
 	s->target_tls = m->g.tls;
 	memcpy(s->short_id, m->g.short_id, sizeof(s->short_id));
 	memcpy(s->cancel_key, m->g.cancel_key, sizeof(s->cancel_key));
+	s->cancel_key_size = m->g.cancel_key_size;
 	return str_copy(s->connection, sizeof(s->connection), m->connection) &&
 	       str_copy(s->role, sizeof(s->role), m->role) &&
 	       str_copy(s->server_name, sizeof(s->server_name), m->g.server_name);

@@ -50,6 +50,8 @@
 #define STALL_NS (10 * NS_PER_S)
 
 #define NO_SLOT UINT32_MAX
+#define CANCEL_ASKED_MAX ((size_t)256) /* longest key that PostgreSQL 3.2 allows */
+#define SERVER_NAME_MAX ((size_t)255)  /* of what a client asks for by SNI */
 
 /* Bytes up to `end` (counted over the side's whole life) may be written when `seq` is durable. */
 struct mark {
@@ -70,11 +72,13 @@ struct side_state {
 	bool is_shut;
 	bool is_blocked;    /* the socket took no more: wait for it */
 	bool wants_tls;     /* ORD_TLS: starts when all is written */
+	bool is_tls_direct; /* and what was read so far belongs to it */
 	bool is_shaking;    /* handshake under way */
 	bool has_no_budget; /* EV_NO_BUDGET is due */
 	bool to_show;       /* the core has not seen what is here, or may see it differently now */
 	bool is_scratch;    /* what is held lies in the thread's scratch: view, not `in` */
 	int eof_code;
+	char alpn[32]; /* ORD_TLS */
 	struct conn conn;
 	struct watch watch;
 	struct list busy_link; /* thread.busy: to be read although the socket is not readable */
@@ -146,7 +150,8 @@ struct session {
 	uint64_t session_max_ns;
 	char short_id[10];
 	char connection[64], role[64], server_name[256];
-	uint8_t cancel_key[4];
+	uint8_t cancel_key[CANCEL_KEY_LONG];
+	uint8_t cancel_key_size;
 	enum tls_mode target_tls;
 	uint32_t backend_pid;
 	struct sockaddr_storage peer;
@@ -267,6 +272,7 @@ void rec_end_orphan(struct thread *t, uint32_t slot, uint32_t generation);
 /* ---- orders.c ---- */
 uint64_t orders_emit(struct order_sink *sink, const struct order *o);
 uint64_t orders_offset(struct order_sink *sink, enum stream stream);
+bool orders_connection(struct order_sink *sink, struct str name, struct connection_facts *ret);
 /* Carries out what waits for side `to`; true when something was. */
 bool lane_run(struct session *s, enum side to);
 /* Drops a relay whose bytes are not here, and all behind it. */
@@ -294,6 +300,8 @@ bool side_is_flushed(const struct side_state *d);
 bool side_waits_for_commit(const struct side_state *d);
 /* Forgets what waits for durability. */
 void side_drop_out(struct side_state *d);
+/* TLS, as soon as all is written; alpn and is_direct as ORD_TLS has them. */
+void side_want_tls(struct side_state *d, struct str alpn, bool is_direct);
 void side_start_tls(struct side_state *d);
 void side_want(struct side_state *d);
 void side_shut(struct side_state *d);

@@ -323,6 +323,22 @@ static void record_tls(struct side_state *d) {
 	(void)s->sink.emit(&s->sink, &fact);
 }
 
+static void tell_tls_up(struct side_state *d) {
+	struct session *s = d->s;
+	struct tls *t = d->conn.tls;
+	bool is_client = d->which == SIDE_CLIENT;
+	uint8_t end_point[64];
+	size_t n = is_client ? tls_own_end_point(t, end_point) : tls_end_point(t, end_point);
+	struct tls_facts facts = { .alpn = tls_alpn_agreed(t), .end_point = str_mem(end_point, n) };
+	struct event up = { .kind = EV_TLS_UP, .side = d->which, .tls = &facts };
+
+	if (is_client) {
+		facts.server_name = str_head(tls_sni(t), SERVER_NAME_MAX);
+		facts.label = snap_label(&s->t->w->snap, facts.server_name);
+	}
+	session_event(s, &up);
+}
+
 static void read_failed(struct side_state *d, int code) {
 	d->is_eof = true;
 	d->eof_code = code == H_ECLOSED ? 0 : code;
@@ -341,20 +357,40 @@ static void shake(struct side_state *d) {
 		return;
 	}
 	record_tls(d);
-	struct event up = { .kind = EV_TLS_UP, .side = d->which };
+	tell_tls_up(d);
+}
 
-	session_event(d->s, &up);
+void side_want_tls(struct side_state *d, struct str alpn, bool is_direct) {
+	d->wants_tls = true;
+	d->is_tls_direct = is_direct;
+	bool has_room = str_copy(d->alpn, sizeof(d->alpn), alpn);
+
+	assert(has_room); /* a core's own constant */
+}
+
+/* What was read so far goes to the new TLS: 0 or a code. */
+static int feed_tls(struct side_state *d) {
+	struct str held = side_held(d);
+	int rc = tls_feed(d->conn.tls, held);
+
+	assert(d->owed == 0 && d->is_tls_direct);
+	if (d->is_scratch)
+		d->view_len = 0;
+	else
+		buf_clear(&d->in);
+	return rc;
 }
 
 void side_start_tls(struct side_state *d) {
 	struct session *s = d->s;
 	struct tls_ctx *c = NULL;
+	int rc = 0;
 
 	if (!d->wants_tls || !d->is_open || s->sides[d->which].lane.len != 0 || !side_is_flushed(d))
 		return;
 	d->wants_tls = false;
 	/* Bytes behind the request to start TLS were sent by nobody who is inside it (CVE-2021-23214). */
-	if (side_held(d).n != 0) {
+	if (side_held(d).n != 0 && !d->is_tls_direct) {
 		session_close(s, H_EPROTO);
 		return;
 	}
@@ -369,6 +405,14 @@ void side_start_tls(struct side_state *d) {
 	d->conn.tls = tls_new(c, d->conn.fd,
 	                      d->which == SIDE_CLIENT ? STR_NONE : str_of(s->server_name));
 	tls_ctx_free(&c);
+	if (d->alpn[0] != '\0')
+		rc = tls_alpn(d->conn.tls, str_of(d->alpn));
+	if (rc == 0 && side_held(d).n != 0)
+		rc = feed_tls(d);
+	if (rc < 0) {
+		read_failed(d, rc);
+		return;
+	}
 	d->is_shaking = true;
 	shake(d);
 }

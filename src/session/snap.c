@@ -105,6 +105,37 @@ struct snap *snap_get(struct snap_box *b) {
 	return s;
 }
 
+bool snap_connection(struct snap_box *b, struct str protocol, struct str name,
+                     struct connection_facts *ret) {
+	struct snap *s = snap_get(b);
+
+	if (s == NULL)
+		return false;
+	const struct snapshot_target *t = snapshot_target_find(&s->s, name);
+	bool is_there = t != NULL && str_eq(t->protocol, protocol);
+
+	if (is_there)
+		*ret = (struct connection_facts){ .name = name };
+	snap_release(&s);
+	return is_there;
+}
+
+/* Names compare without case, and a full stop at the end means the same name (RFC 1034). */
+struct str snap_label(struct snap_box *b, struct str server_name) {
+	struct snap *s = snap_get(b);
+	struct str rest = server_name;
+	struct str label = str_cut(&rest, '.');
+
+	if (s == NULL)
+		return STR_NONE;
+	if (rest.n != 0 && rest.p[rest.n - 1] == '.')
+		rest.n--;
+	bool is_ours = s->s.domain.n != 0 && str_eq_nocase(rest, s->s.domain);
+
+	snap_release(&s);
+	return is_ours ? label : STR_NONE;
+}
+
 struct tls_ctx *snap_target_tls(struct snap_box *b, struct str connection) {
 	struct snap *s = snap_get(b);
 	struct tls_ctx *c = NULL;

@@ -13,6 +13,7 @@
 
 #include "config/snapshot.h"
 #include "net/tls.h"
+#include "session/proto.h"
 
 struct snap {
 	_Atomic unsigned refs;
@@ -34,6 +35,11 @@ int snap_put(struct snap_box *b, struct snapshot *from, struct err *e) must_use;
 /* A reference to the newest, or NULL. */
 struct snap *snap_get(struct snap_box *b);
 void snap_release(struct snap **s);
+/* proto.h, struct order_sink: what the newest says of a connection; false when it has none. */
+bool snap_connection(struct snap_box *b, struct str protocol, struct str name,
+                     struct connection_facts *ret);
+/* The first label of a server name under spec.listen.domain (a slice of it), else empty. */
+struct str snap_label(struct snap_box *b, struct str server_name);
 /* A reference to the context for a target, or NULL. */
 struct tls_ctx *snap_target_tls(struct snap_box *b, struct str connection);
 

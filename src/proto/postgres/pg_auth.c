@@ -27,15 +27,25 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 	c->hygiene = g->hygiene;
 	c->tls = g->tls;
 	c->is_unix = g->is_unix;
+	c->is_tls_direct = g->is_tls_direct;
+	c->is_replication = g->is_replication;
+	c->cancel_key_size = g->cancel_key_size;
+	c->up_minor = c->minor >= 2 ? 2 : 0;
 	memcpy(c->cancel_key, g->cancel_key, sizeof(c->cancel_key));
 	struct pg_why why = { .text = "startup packet was refused" };
 	int rc = pg_hello_build(c, g, &why);
 	if (rc < 0)
 		return pg_fatal(c, rc, rc == H_ELIMIT ? "54000" : "0A000", why.text);
+	c->ask = (struct admit){ 0 }; /* slices of the packet */
 	buf_clear(&c->start);
 	buf_trim(&c->start, false);
 	if (c->tls == TLS_DISABLE || c->is_unix) {
 		pg_say_hello(c);
+		return 0;
+	}
+	if (c->is_tls_direct) {
+		pg_enter(c, &pg_phase_target_tls);
+		pg_tls(c, SIDE_TARGET, true);
 		return 0;
 	}
 	struct buf b;
@@ -59,6 +69,8 @@ static const char *refusal_state(int code) {
 		return "53300";
 	case H_ENOSPACE:
 		return "53100";
+	case H_EFEATURE:
+		return "0A000";
 	case H_ECONNECT:
 	case H_ETIMEOUT:
 	case H_ETLS:
@@ -103,8 +115,20 @@ int pg_ask_tls_raw(struct pg_core *c, struct str data) {
 	 * and the shell closes when it finds some. */
 	pg_skip(c, SIDE_TARGET, 1, WHY_HANDSHAKE);
 	pg_enter(c, &pg_phase_target_tls);
-	pg_tls(c, SIDE_TARGET);
+	pg_tls(c, SIDE_TARGET, false);
 	return 1;
+}
+
+/* A direct handshake says nothing of PostgreSQL but by ALPN: who agrees on nothing may be anything. */
+int pg_target_tls_up(struct pg_core *c, const struct tls_facts *tls) {
+	if (c->phase != &pg_phase_target_tls)
+		return 0;
+	if (c->is_tls_direct && (tls == NULL || !str_is(tls->alpn, PG_ALPN)))
+		return pg_login_failed(c, STR("the target's TLS does not agree on PostgreSQL "
+		                              "(ALPN), which direct TLS needs"));
+	c->is_up_tls = true;
+	pg_say_hello(c);
+	return 0;
 }
 
 void pg_say_hello(struct pg_core *c) {
@@ -147,8 +171,22 @@ static int on_login_notice(struct pg_core *c, const struct pg_in *in) {
 	return PG_TAKEN;
 }
 
+/* NegotiateProtocolVersion: we asked for 3.2 and no option, so 3.0 is all that can be meant. */
+static int on_negotiate(struct pg_core *c, const struct pg_in *in) {
+	struct pg_negotiate v;
+	if (pg_negotiate_parse(&v, in->body) < 0 || c->is_negotiated ||
+	    c->login_code != PG_AUTH_NONE || c->up_minor == 0 || v.count != 0 ||
+	    v.version != PG_PROTOCOL_3_0)
+		return pg_target_broke(c, "NegotiateProtocolVersion makes no sense here");
+	c->is_negotiated = true;
+	c->up_minor = 0;
+	pg_skip(c, SIDE_TARGET, in->len, WHY_HANDSHAKE);
+	return PG_TAKEN;
+}
+
 const struct pg_table pg_login_table = {
 	.on = {
+		['v'] = { .fn = on_negotiate, .need = PG_NEED_WHOLE, .own = true },
 		['R'] = { .fn = on_auth, .need = PG_NEED_WHOLE, .own = true },
 		['E'] = { .fn = on_login_error, .need = PG_NEED_WHOLE, .own = true },
 		['N'] = { .fn = on_login_notice, .need = PG_NEED_WHOLE, .own = true },
@@ -161,6 +199,22 @@ static void send_auth_ok(struct pg_core *c) {
 	pg_w_auth(&b, PG_AUTH_OK, STR_NONE);
 	pg_send(c, SIDE_CLIENT, buf_peek(&b), WHY_LOGIN);
 	buf_fini(&b);
+}
+
+/* Where this fact is missing, 3.0 is spoken with both. */
+static void tell_versions(struct pg_core *c) {
+	char text[64];
+	if (c->minor == 0 && c->up_minor == 0)
+		return;
+	(void)snprintf(text, sizeof(text), "3.%u with the client, 3.%u with the target", c->minor,
+	               c->up_minor);
+	pg_fact(c, STR("protocol"), str_of(text));
+}
+
+/* SASLInitialResponse begins with the mechanism's name. */
+static void tell_mechanism(struct pg_core *c, struct str response) {
+	if (c->login_code == PG_AUTH_SASL && str_starts(response, STR("SCRAM-")))
+		pg_fact(c, STR("target_login"), str_head(str_cut(&response, '\0'), 32));
 }
 
 static void send_login_answer(struct pg_core *c, struct str bytes) {
@@ -201,11 +255,13 @@ int pg_login_stepped(struct pg_core *c, const struct event *ev) {
 		                                : STR("authentication ended before the target "
 		                                      "said so"));
 	if (is_ok) {
+		tell_versions(c);
 		send_auth_ok(c);
 		pg_enter(c, &pg_phase_settle);
 		return 0;
 	}
 	/* SASLFinal has no answer; every other challenge has one, which may be empty in theory. */
+	tell_mechanism(c, ev->bytes);
 	if (ev->bytes.n > 0)
 		send_login_answer(c, ev->bytes);
 	pg_enter(c, &pg_phase_login);
@@ -264,7 +320,7 @@ static int on_key(struct pg_core *c, const struct pg_in *in) {
 	pg_redact(c, SIDE_TARGET, in->len, WHY_KEYS);
 	struct buf b;
 	buf_init(&b, KIB);
-	pg_w_key(&b, k.pid, str_mem(c->cancel_key, sizeof(c->cancel_key)));
+	pg_w_key(&b, k.pid, str_mem(c->cancel_key, c->cancel_key_size));
 	pg_send_secret(c, SIDE_CLIENT, buf_peek(&b), WHY_KEYS);
 	buf_fini(&b);
 	return PG_TAKEN;

@@ -8,7 +8,8 @@
  * it is not sent. If the target does not close within five seconds the session ends, because the cancel
  * might land later.
  *
- * Where the session speaks TLS with the target, so does the cancel: the key would else cross in clear.
+ * Where the session speaks TLS with the target, so does the cancel, and begins it in the same way: the
+ * key would else cross in clear.
  */
 #include "proto/postgres/pg_priv.h"
 
@@ -76,6 +77,11 @@ int pg_cancel_dialed(struct pg_core *c) {
 		send_request(c);
 		return 0;
 	}
+	if (c->is_tls_direct) {
+		c->cancel = PG_CANCEL_TLS;
+		pg_tls(c, SIDE_AUX, true);
+		return 0;
+	}
 	struct buf b;
 	buf_init(&b, KIB);
 	pg_w_ssl_request(&b);
@@ -97,7 +103,7 @@ int pg_cancel_raw(struct pg_core *c, struct str data) {
 		return 0;
 	}
 	c->cancel = PG_CANCEL_TLS;
-	pg_tls(c, SIDE_AUX);
+	pg_tls(c, SIDE_AUX, false);
 	return 0;
 }
 

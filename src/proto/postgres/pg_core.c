@@ -68,6 +68,7 @@ static void core_init(void *core, const struct proto_open *open) {
 	c->has_tls = open->has_tls;
 	c->now_ns = open->now_ns;
 	c->state = 'I';
+	c->login_code = PG_AUTH_NONE;
 	buf_init(&c->start, PG_START_LEN_MAX);
 	buf_init(&c->hello, 2 * (size_t)PG_START_LEN_MAX);
 	pg_track_init(&c->track);
@@ -249,17 +250,12 @@ static int core_on_bytes(void *core, enum side side, struct str data, uint64_t n
 
 /* ---- events ---- */
 
-static int on_tls_up(struct pg_core *c, enum side side) {
-	if (side == SIDE_AUX)
+static int on_tls_up(struct pg_core *c, const struct event *ev) {
+	if (ev->side == SIDE_AUX)
 		return pg_cancel_tls_up(c);
-	if (side == SIDE_CLIENT && c->phase == &pg_phase_start_tls) {
-		c->is_tls = true;
-		pg_enter(c, &pg_phase_start);
-	} else if (side == SIDE_TARGET && c->phase == &pg_phase_target_tls) {
-		c->is_up_tls = true;
-		pg_say_hello(c);
-	}
-	return 0;
+	if (ev->side == SIDE_CLIENT)
+		return pg_start_tls_up(c, ev->tls);
+	return pg_target_tls_up(c, ev->tls);
 }
 
 static int on_closed(struct pg_core *c, const struct event *ev) {
@@ -285,7 +281,7 @@ static int on_no_budget(struct pg_core *c) {
 static int take_event(struct pg_core *c, const struct event *ev) {
 	switch (ev->kind) {
 	case EV_TLS_UP:
-		return on_tls_up(c, ev->side);
+		return on_tls_up(c, ev);
 	case EV_GRANTED:
 		return pg_granted(c, ev->grant);
 	case EV_REFUSED:

@@ -44,8 +44,10 @@ void pg_fact(struct pg_core *c, struct str name, struct str value) {
 	     &(struct order){ .kind = ORD_FACT, .name = name, .bytes = str_head(value, 4 * KIB) });
 }
 
-void pg_tls(struct pg_core *c, enum side side) {
-	emit(c, &(struct order){ .kind = ORD_TLS, .side = side });
+void pg_tls(struct pg_core *c, enum side side, bool is_direct) {
+	emit(c,
+	     &(struct order){
+		     .kind = ORD_TLS, .side = side, .name = STR(PG_ALPN), .is_direct = is_direct });
 }
 
 void pg_timer(struct pg_core *c, uint64_t at_ns) {

@@ -7,7 +7,7 @@
  * own (so quoting is read once, here), the encoding is UTF8, and everything else is refused by name.
  * In an open one parameters pass as they stand, but for the four that are ours.
  *
- * Ours: user and database (of the grant), replication (refused before), application_name, which
+ * Ours: user and database (of the grant), replication (as granted), application_name, which
  * gets the session's id behind what the client says, so that the target's own log can be laid
  * beside the record. PostgreSQL cuts that name at 63 bytes: the client's part gives way.
  *
@@ -238,10 +238,14 @@ static void put_app_name(struct pg_core *c) {
 }
 
 int pg_hello_build(struct pg_core *c, const struct grant *g, struct pg_why *w) {
-	size_t mark = pg_w_start_begin(&c->hello, PG_PROTOCOL_3_0);
+	size_t mark = pg_w_start_begin(&c->hello, PG_PROTOCOL_3_0 | c->up_minor);
 	pg_w_param(&c->hello, STR("user"), g->upstream_user);
 	if (g->database.n > 0)
 		pg_w_param(&c->hello, STR("database"), g->database);
+	if (g->is_replication)
+		pg_w_param(&c->hello, STR("replication"),
+		           str_is(pg_start_param(c, "replication"), "database") ? STR("database")
+		                                                                : STR("true"));
 	int rc = 0;
 	if (g->hygiene == HYGIENE_PINNED)
 		rc = pinned_params(c, w);

@@ -2,7 +2,8 @@
  * pg_priv.h: what the files of the PostgreSQL core share. Nothing outside this folder includes it.
  *
  *   pg_core.c    the table of phases, the pump that takes messages off the bytes, the events
- *   pg_start.c   the client's first packets: SSLRequest, GSSENCRequest, CancelRequest, StartupMessage
+ *   pg_start.c   the client's first packets: TLS, GSSENCRequest, CancelRequest, StartupMessage
+ *   pg_route.c   which connection, role and database the client means
  *   pg_options.c startup parameters: what may pass, and the packet that the target gets
  *   pg_auth.c    proof, admission, TLS and login at the target, until the first ReadyForQuery
  *   pg_flow.c    Ready: what the client says
@@ -218,10 +219,17 @@ struct pg_core {
 	bool is_loopback, has_tls;
 	bool is_tls; /* with the client */
 	bool asked_tls, asked_gss;
-	bool is_up_tls; /* with the target */
+	bool began_tls;   /* the client began with TLS, unasked: ALPN must name the protocol */
+	bool is_up_tls;   /* with the target */
+	uint8_t minor;    /* of protocol 3, as spoken with the client: 0, 1 (the same as 0) or 2 */
+	uint8_t up_minor; /* with the target: 0 or 2 */
+	bool is_negotiated; /* the target has said 'v' */
+	char label[64];     /* of the client's TLS server name, empty when it means nothing */
 
 	/* what the client asked for; the packet is kept until the target's own has been made */
 	struct buf start; /* body of the StartupMessage */
+	/* what is asked of the keeper, all but the proof; slices of `start` and `label` */
+	struct admit ask;
 	struct buf hello; /* the StartupMessage for the target, ready to go */
 
 	/* of the grant */
@@ -229,11 +237,14 @@ struct pg_core {
 	enum hygiene hygiene;
 	enum tls_mode tls;
 	bool is_unix;
-	uint8_t cancel_key[4];
+	bool is_tls_direct;
+	bool is_replication; /* granted: CopyBothResponse is legal */
+	uint8_t cancel_key[CANCEL_KEY_LONG];
+	uint8_t cancel_key_size;
 	uint32_t target_pid;
 	uint8_t target_key[256];
 	size_t target_key_len;
-	uint32_t login_code; /* of the last Authentication message */
+	uint32_t login_code; /* of the last Authentication message, PG_AUTH_NONE before it */
 
 	/* Ready */
 	struct pg_run run;
@@ -276,7 +287,8 @@ void pg_redact(struct pg_core *c, enum side side, uint64_t n, enum proto_why why
 void pg_send(struct pg_core *c, enum side side, struct str bytes, enum proto_why why);
 void pg_send_secret(struct pg_core *c, enum side side, struct str bytes, enum proto_why why);
 void pg_fact(struct pg_core *c, struct str name, struct str value);
-void pg_tls(struct pg_core *c, enum side side);
+/* TLS, by ALPN "postgresql". is_direct: nothing was said in clear, what is there belongs to it. */
+void pg_tls(struct pg_core *c, enum side side, bool is_direct);
 void pg_timer(struct pg_core *c, uint64_t at_ns);
 void pg_close_side(struct pg_core *c, enum side side);
 
@@ -297,6 +309,13 @@ void pg_leave(struct pg_core *c);
 
 /* ---- pg_start.c ---- */
 int pg_start_raw(struct pg_core *c, struct str data);
+/* TLS with the client stands. */
+int pg_start_tls_up(struct pg_core *c, const struct tls_facts *tls) must_use;
+
+/* ---- pg_route.c ---- */
+/* Fills c->ask from the startup packet and the server name. H_EREFUSED when the user name has no form
+ * and nothing else names a connection. */
+int pg_route(struct pg_core *c) must_use;
 
 /* ---- pg_options.c ---- */
 /* Why a startup packet was refused, for the client. */
@@ -312,7 +331,10 @@ struct str pg_start_param(const struct pg_core *c, const char *name);
 void pg_ask_password(struct pg_core *c);
 int pg_granted(struct pg_core *c, const struct grant *g) must_use;
 int pg_refused(struct pg_core *c, int code, struct str text) must_use;
+/* ORD_ADMIT with c->ask and this proof, which is borrowed for the call. */
+void pg_admit(struct pg_core *c, enum proof_kind kind, struct str proof);
 int pg_ask_tls_raw(struct pg_core *c, struct str data);
+int pg_target_tls_up(struct pg_core *c, const struct tls_facts *tls) must_use;
 void pg_say_hello(struct pg_core *c);
 int pg_login_stepped(struct pg_core *c, const struct event *ev) must_use;
 int pg_login_failed(struct pg_core *c, struct str detail) must_use;

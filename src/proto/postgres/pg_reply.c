@@ -277,8 +277,11 @@ static int on_copy_data(struct pg_core *c, const struct pg_in *in) {
 	return PG_PASS;
 }
 
-static int on_copy_both(struct pg_core *c, const struct pg_in *in unused_arg) {
-	return pg_fatal(c, H_EFEATURE, "0A000", "replication is refused by the gateway");
+/* START_REPLICATION: data both ways, of which ours is bookkept as in COPY FROM. */
+static int on_copy_both(struct pg_core *c, const struct pg_in *in) {
+	if (!c->is_replication)
+		return pg_fatal(c, H_EFEATURE, "0A000", "replication is refused by the gateway");
+	return on_copy_in(c, in);
 }
 
 /* ---- errors ---- */

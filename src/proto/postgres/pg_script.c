@@ -244,7 +244,14 @@ static void do_granted(struct play *p, struct str rest) {
 		g.tls = TLS_REQUIRE;
 	if (str_is(tls, "full"))
 		g.tls = TLS_VERIFY_FULL;
-	g.is_unix = str_is(word(&rest), "unix");
+	for (struct str w = word(&rest); w.n > 0; w = word(&rest)) {
+		g.is_unix |= str_is(w, "unix");
+		g.is_tls_direct |= str_is(w, "direct");
+	}
+	g.is_replication = p->sh.wants_replication;
+	g.cancel_key_size = p->sh.key_size;
+	if (g.cancel_key_size == CANCEL_KEY_LONG)
+		memset(g.cancel_key + CANCEL_KEY_SHORT, 5, CANCEL_KEY_LONG - CANCEL_KEY_SHORT);
 	shell_event(&p->sh, &(struct event){ .kind = EV_GRANTED, .grant = &g });
 }
 
@@ -269,6 +276,7 @@ static void do_login(struct play *p, struct str rest) {
 static void do_event(struct play *p, struct str rest) {
 	struct str name = word(&rest);
 	struct event ev = { .kind = EV_KIND_COUNT };
+	struct tls_facts tls = { 0 };
 	if (str_is(name, "granted")) {
 		do_granted(p, rest);
 		return;
@@ -278,7 +286,11 @@ static void do_event(struct play *p, struct str rest) {
 		return;
 	}
 	if (str_is(name, "tls")) {
-		ev = (struct event){ .kind = EV_TLS_UP, .side = side_of(p, word(&rest)) };
+		ev = (struct event){ .kind = EV_TLS_UP,
+			             .side = side_of(p, word(&rest)),
+			             .tls = &tls };
+		tls.alpn = plain(word(&rest));
+		tls.label = plain(word(&rest));
 	} else if (str_is(name, "refused")) {
 		ev = (struct event){ .kind = EV_REFUSED, .code = code_of(p, word(&rest)) };
 		ev.text = str_trim(rest);

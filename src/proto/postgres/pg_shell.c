@@ -148,6 +148,16 @@ static void do_admit(struct pg_shell *sh, const struct admit *a) {
 	note(sh, xasprintf("admit %.*s role=%.*s database=%.*s hint=%.*s app=%.*s proof=%.*s",
 	                   STR_ARG(a->connection), STR_ARG(a->role), STR_ARG(a->database),
 	                   STR_ARG(a->hint), STR_ARG(a->client_app), STR_ARG(a->proof)));
+	if (a->routed_by != ROUTED_BY_USER)
+		note(sh, xasprintf("routed by %s%s",
+		                   a->routed_by == ROUTED_BY_DATABASE ? "database" : "server name",
+		                   a->is_role_optional ? ", role optional" : ""));
+	if (a->wants_replication)
+		note(sh, xstrdup("wants replication"));
+	if (a->cancel_key_size != CANCEL_KEY_SHORT)
+		note(sh, xasprintf("key of %u", a->cancel_key_size));
+	sh->key_size = a->cancel_key_size;
+	sh->wants_replication = a->wants_replication;
 }
 
 static void do_hex(struct pg_shell *sh, const char *what, struct str bytes) {
@@ -156,9 +166,17 @@ static void do_hex(struct pg_shell *sh, const char *what, struct str bytes) {
 	note(sh, xasprintf("%s %s", what, hex));
 }
 
-static void do_tls(struct pg_shell *sh, enum side side) {
-	note(sh, xasprintf("tls %s", side_names[side]));
+static void do_tls(struct pg_shell *sh, const struct order *o) {
+	enum side side = o->side;
+	note(sh, xasprintf("tls %s%s", side_names[side], o->is_direct ? " direct" : ""));
+	if (!str_is(o->name, PG_ALPN))
+		breaks(sh, "TLS without ALPN");
 	sh->in_tls[side] = true;
+	if (o->is_direct) {
+		sh->seen[side] = 0;
+		buf_clear(&sh->in[side]);
+		buf_clear(&sh->said[side]);
+	}
 	if (sh->in[side].len > 0) { /* CVE-2021-23214: proto.h makes this the shell's business */
 		note(sh, xstrdup("plaintext behind tls"));
 		sh->is_attacked = true;
@@ -222,7 +240,7 @@ static uint64_t shell_emit(struct order_sink *sink, const struct order *o) {
 		note(sh, xasprintf("fact %.*s %.*s", STR_ARG(o->name), STR_ARG(o->bytes)));
 		break;
 	case ORD_TLS:
-		do_tls(sh, o->side);
+		do_tls(sh, o);
 		break;
 	case ORD_ADMIT:
 		do_admit(sh, o->admit);
@@ -257,6 +275,12 @@ static uint64_t shell_emit(struct order_sink *sink, const struct order *o) {
 
 static uint64_t shell_offset(struct order_sink *sink, enum stream stream) {
 	return of(sink)->offset[stream];
+}
+
+static bool shell_connection(struct order_sink *sink unused_arg, struct str name,
+                             struct connection_facts *ret) {
+	ret->name = name;
+	return str_is(name, "shop") || str_is(name, "orders");
 }
 
 /* ---- the core is run ---- */
@@ -331,7 +355,7 @@ void shell_event(struct pg_shell *sh, const struct event *ev) {
 }
 
 void shell_init(struct pg_shell *sh, bool has_tls) {
-	*sh = (struct pg_shell){ .sink = { shell_emit, shell_offset },
+	*sh = (struct pg_shell){ .sink = { shell_emit, shell_offset, shell_connection },
 		                 .budget = 256 * MIB,
 		                 .has_tls_listener = has_tls,
 		                 .now_ns = NS_PER_S };
@@ -367,6 +391,7 @@ struct grant shell_grant(enum hygiene hygiene, enum tls_mode tls) {
 		               .server_name = STR("db.example"),
 		               .tls = tls,
 		               .hygiene = hygiene,
+		               .cancel_key_size = CANCEL_KEY_SHORT,
 		               .cancel_key = { 1, 2, 3, 4 } };
 }
 

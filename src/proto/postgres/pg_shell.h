@@ -29,6 +29,8 @@ struct pg_shell {
 	bool was_granted, has_tls_listener;
 	bool is_closed, is_attacked;
 	int reason;
+	uint8_t key_size; /* asked for by the last admission */
+	bool wants_replication;
 	uint64_t timer_ns;
 	size_t shown; /* bytes shown by the call under way, and its side */
 	enum side shown_side;

@@ -3,19 +3,24 @@
  *
  * SSLRequest is answered 'S' or 'N' with one byte, GSSENCRequest with 'N'; each may come once, and
  * neither after TLS is up. What stood behind an SSLRequest in plaintext is an attack and the shell's
- * business (proto.h, ORD_TLS). A CancelRequest is handed on and never answered. A TLS handshake
- * without SSLRequest (sslnegotiation=direct) is refused by a TLS alert, which is what its sender
- * understands.
+ * business (proto.h, ORD_TLS). A CancelRequest is handed on and never answered.
  *
- * The user name carries the route: [role.]connection[+hint]. A database that equals the whole user
- * name means "none given": libpq fills it in that way, and the connection's default is what such a
- * client wants.
+ * Direct TLS (sslnegotiation=direct, PostgreSQL 17). A first byte 0x16 begins a TLS handshake, and the
+ * bytes that are there belong to it. Nothing has said yet that PostgreSQL is meant, so ALPN must:
+ * without "postgresql" the connection ends behind the handshake without a word, as a server ends
+ * it (a client of another protocol, sent here by somebody, gets no answer to misread).
+ *
+ * Versions. The client's StartupMessage is answered before it is known what the target speaks, so
+ * the gateway answers for itself, as PostgreSQL 18 does: up to 3.2, NegotiateProtocolVersion for
+ * what is newer and for every protocol option. 3.0 and 3.2 differ by the length of cancel keys
+ * alone, and those are ours on both sides, so any pair of them can be joined
+ * (docs/decisions/0007-versions-and-routes.md).
  *
  * The password is a bearer credential, so it is asked for inside TLS only, on loopback too.
  */
 #include "proto/postgres/pg_priv.h"
 
-enum { NAME_MAX_LEN = 32, DATABASE_MAX = 255 };
+enum { DATABASE_MAX = 255 };
 
 static void answer_byte(struct pg_core *c, char byte) {
 	pg_skip(c, SIDE_CLIENT, PG_SSL_LEN, WHY_HANDSHAKE);
@@ -31,7 +36,7 @@ static int on_ssl(struct pg_core *c, struct str body) {
 	answer_byte(c, c->has_tls ? 'S' : 'N');
 	if (!c->has_tls)
 		return 0;
-	pg_tls(c, SIDE_CLIENT);
+	pg_tls(c, SIDE_CLIENT, false);
 	pg_enter(c, &pg_phase_start_tls);
 	return 0;
 }
@@ -57,44 +62,19 @@ static int on_cancel(struct pg_core *c, struct str body) {
 
 /* ---- StartupMessage ---- */
 
-static bool is_name(struct str s) {
-	if (s.n == 0 || s.n > NAME_MAX_LEN)
-		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		char ch = s.p[i];
-		if (!(ch >= 'a' && ch <= 'z') && !(ch >= '0' && ch <= '9') && ch != '-')
-			return false;
-	}
-	return true;
-}
-
-/* user = [role.]connection[+hint]. */
-static bool route_parse(struct admit *a, struct str user) {
-	struct str hint = user;
-	struct str route = str_cut(&hint, '+');
-	bool has_hint = route.n < user.n;
-	struct str rest = route;
-	struct str role = str_cut(&rest, '.');
-	bool has_role = role.n < route.n;
-	a->connection = has_role ? rest : route;
-	a->role = has_role ? role : STR_NONE;
-	a->hint = has_hint ? hint : STR_NONE;
-	return is_name(a->connection) && (!has_role || is_name(role)) &&
-	       (!has_hint || is_name(hint));
-}
-
-/* Tells the client that we speak 3.0, and which protocol options we do not know. */
+/* Tells the client which version is spoken, and which protocol options are not known. */
 static void negotiate(struct pg_core *c, uint32_t version, struct pg_params params) {
 	struct pg_params it = params;
 	struct pg_param p;
 	uint32_t count = 0;
+	c->minor = (uint8_t)MIN(version & 0xffff, (uint32_t)PG_MINOR_MAX);
 	while (pg_params_next(&it, &p))
 		count += str_starts(p.name, STR("_pq_."));
-	if (version == PG_PROTOCOL_3_0 && count == 0)
+	if ((version & 0xffff) <= PG_MINOR_MAX && count == 0)
 		return;
 	struct buf b;
 	buf_init(&b, 2 * (size_t)PG_START_LEN_MAX);
-	size_t mark = pg_w_negotiate_begin(&b, PG_PROTOCOL_3_0, count);
+	size_t mark = pg_w_negotiate_begin(&b, PG_PROTOCOL_3_0 | c->minor, count);
 	while (pg_params_next(&params, &p))
 		if (str_starts(p.name, STR("_pq_.")))
 			w_cstr(&b, p.name);
@@ -103,18 +83,37 @@ static void negotiate(struct pg_core *c, uint32_t version, struct pg_params para
 	buf_fini(&b);
 }
 
-/* libpq takes many spellings of false for `replication`; anything else asks for a walsender. */
-static bool wants_replication(const struct pg_core *c) {
+/* As PostgreSQL reads a boolean: any beginning of these words that can be no other. */
+static bool is_bool(struct str v, bool *ret) {
+	static const struct {
+		const char *word;
+		size_t least;
+		bool value;
+	} words[] = { { "true", 1, true }, { "false", 1, false }, { "yes", 1, true },
+		      { "no", 1, false },  { "on", 2, true },     { "off", 2, false },
+		      { "1", 1, true },    { "0", 1, false } };
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		struct str word = str_of(words[i].word);
+		if (v.n < words[i].least || !str_eq_nocase(str_head(word, v.n), v))
+			continue;
+		*ret = words[i].value;
+		return true;
+	}
+	return false;
+}
+
+/* `replication`: "database", or a boolean. */
+static int check_replication(struct pg_core *c) {
 	struct str v = pg_start_param(c, "replication");
-	static const char *const no[] = { "", "0", "false", "off", "no", "f", "n" };
-	for (size_t i = 0; i < ARRAY_LEN(no); i++)
-		if (str_eq_nocase(v, str_of(no[i])))
-			return false;
-	return true;
+	bool is_true = str_is(v, "database");
+	if (v.n > 0 && !is_true && !is_bool(v, &is_true))
+		return pg_fatal(c, H_EPROTO, "22023",
+		                "invalid value for the startup parameter replication");
+	c->ask.wants_replication = is_true;
+	return 0;
 }
 
 static int check_startup(struct pg_core *c) {
-	struct admit a;
 	if (!c->is_tls)
 		return pg_fatal_hint(
 			c, H_EAUTH,
@@ -123,14 +122,14 @@ static int check_startup(struct pg_core *c) {
 				.message = STR(
 					"TLS is required: the password is accepted inside TLS only"),
 				.hint = STR("connect with sslmode=require (or verify-full)") });
-	if (wants_replication(c))
-		return pg_fatal(c, H_EFEATURE, "0A000",
-		                "replication connections are refused by the gateway");
+	int rc = check_replication(c);
+	if (rc < 0)
+		return rc;
 	struct str user = pg_start_param(c, "user");
 	if (user.n == 0)
 		return pg_fatal(c, H_EPROTO, "28000",
 		                "no user name was given in the startup packet");
-	if (!route_parse(&a, user) || pg_start_param(c, "database").n > DATABASE_MAX)
+	if (pg_route(c) < 0 || pg_start_param(c, "database").n > DATABASE_MAX)
 		return pg_fatal_hint(
 			c, H_EREFUSED,
 			&(struct pg_say){
@@ -147,7 +146,7 @@ static int on_startup(struct pg_core *c, const struct pg_start *s) {
 	struct pg_params params;
 	if (s->code >> 16 != PG_PROTOCOL_3_0 >> 16)
 		return pg_fatal(c, H_EVERSION, "0A000",
-		                "unsupported frontend protocol: the gateway speaks 3.0");
+		                "unsupported frontend protocol: the gateway speaks 3.0 to 3.2");
 	if (pg_params_parse(&params, s->body) < 0)
 		return pg_client_broke(c, "invalid startup packet layout");
 	int rc = buf_append(&c->start, s->body);
@@ -157,11 +156,35 @@ static int on_startup(struct pg_core *c, const struct pg_start *s) {
 	return check_startup(c);
 }
 
-/* fatal, level 2; no_application_protocol, 120: PostgreSQL's own name for a wrong direct TLS. */
+/* fatal, level 2; handshake_failure, 40: the listener has no TLS to offer. */
 static int refuse_direct_tls(struct pg_core *c) {
-	static const uint8_t alert[] = { 0x15, 3, 3, 0, 2, 2, 120 };
+	static const uint8_t alert[] = { 0x15, 3, 3, 0, 2, 2, 40 };
 	pg_send(c, SIDE_CLIENT, str_mem(alert, sizeof(alert)), WHY_ERROR);
 	return pg_end(c, H_EFEATURE);
+}
+
+static int begin_direct_tls(struct pg_core *c, size_t n) {
+	if (!c->has_tls)
+		return refuse_direct_tls(c);
+	c->began_tls = true;
+	c->left[SIDE_CLIENT] -= MIN(c->left[SIDE_CLIENT], n); /* TLS's, no part of stream C */
+	pg_enter(c, &pg_phase_start_tls);
+	pg_tls(c, SIDE_CLIENT, true);
+	return 0;
+}
+
+int pg_start_tls_up(struct pg_core *c, const struct tls_facts *tls) {
+	if (c->phase != &pg_phase_start_tls)
+		return 0;
+	c->is_tls = true;
+	if (c->began_tls && (tls == NULL || !str_is(tls->alpn, PG_ALPN))) {
+		pg_fact(c, STR("client_violation"), STR("direct TLS without ALPN"));
+		return pg_end(c, H_EPROTO);
+	}
+	if (tls != NULL && !str_copy(c->label, sizeof(c->label), tls->label))
+		c->label[0] = '\0';
+	pg_enter(c, &pg_phase_start);
+	return 0;
 }
 
 static int on_packet(struct pg_core *c, const struct pg_start *s) {
@@ -179,8 +202,9 @@ static int on_packet(struct pg_core *c, const struct pg_start *s) {
 
 int pg_start_raw(struct pg_core *c, struct str data) {
 	struct pg_start s;
-	if (!c->is_tls && (uint8_t)data.p[0] == PG_TLS_RECORD)
-		return refuse_direct_tls(c);
+	bool is_first = !c->is_tls && !c->asked_tls && !c->asked_gss;
+	if (is_first && (uint8_t)data.p[0] == PG_TLS_RECORD)
+		return begin_direct_tls(c, data.n);
 	int used = pg_start_parse(&s, data);
 	if (used == 0)
 		return 0;
@@ -201,20 +225,22 @@ void pg_ask_password(struct pg_core *c) {
 
 /* ---- the proof ---- */
 
-static int on_password(struct pg_core *c, const struct pg_in *in) {
-	struct admit a = { .proof_kind = PROOF_PASSWORD };
-	if (pg_password_parse(&a.proof, in->body) < 0)
-		return pg_client_broke(c, "invalid password message");
-	struct str user = pg_start_param(c, "user");
-	bool is_route = route_parse(&a, user);
-	assert(is_route); /* check_startup() let it through */
-	a.database = pg_start_param(c, "database");
-	if (str_eq(a.database, user))
-		a.database = STR_NONE;
+void pg_admit(struct pg_core *c, enum proof_kind kind, struct str proof) {
+	struct admit a = c->ask;
+	a.proof_kind = kind;
+	a.proof = proof;
 	a.client_app = pg_start_param(c, "application_name");
+	a.cancel_key_size = c->minor >= 2 ? CANCEL_KEY_LONG : CANCEL_KEY_SHORT;
 	pg_enter(c, &pg_phase_admit);
-	/* The proof is borrowed from the bytes shown: the shell copies it before they are taken away. */
 	c->sink->emit(c->sink, &(struct order){ .kind = ORD_ADMIT, .admit = &a });
+}
+
+static int on_password(struct pg_core *c, const struct pg_in *in) {
+	struct str proof;
+	if (pg_password_parse(&proof, in->body) < 0)
+		return pg_client_broke(c, "invalid password message");
+	/* The proof is borrowed from the bytes shown: the shell copies it before they are taken away. */
+	pg_admit(c, PROOF_PASSWORD, proof);
 	pg_redact(c, SIDE_CLIENT, in->len, WHY_CREDENTIAL);
 	return PG_TAKEN;
 }

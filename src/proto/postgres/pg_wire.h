@@ -27,13 +27,16 @@
 
 /* ---- the first packet of a connection (no type byte) ---- */
 #define PG_PROTOCOL_3_0 ((uint32_t)196608)
+#define PG_PROTOCOL_3_2 ((uint32_t)196610) /* PostgreSQL 18: longer cancel keys, nothing else */
+#define PG_MINOR_MAX 2
+#define PG_ALPN "postgresql"
 #define PG_CODE_CANCEL ((uint32_t)80877102)
 #define PG_CODE_SSL ((uint32_t)80877103)
 #define PG_CODE_GSSENC ((uint32_t)80877104)
 #define PG_START_LEN_MIN ((uint32_t)8)
 #define PG_START_LEN_MAX ((uint32_t)10000)
 #define PG_TLS_RECORD 0x16 /* first byte of a direct TLS handshake (sslnegotiation=direct) */
-#define PG_CANCEL_LEN 16   /* a 3.0 CancelRequest, whole */
+#define PG_CANCEL_LEN 16   /* a 3.0 CancelRequest, whole; one of 3.2 is longer */
 #define PG_SSL_LEN 8       /* an SSLRequest, whole */
 
 struct pg_start {
@@ -239,6 +242,7 @@ enum pg_auth_code {
 	PG_AUTH_SASL = 10,
 	PG_AUTH_SASL_CONTINUE = 11,
 	PG_AUTH_SASL_FINAL = 12,
+	PG_AUTH_NONE = 0x7fffffff, /* on no wire: none has come */
 };
 struct pg_auth {
 	uint32_t code;
