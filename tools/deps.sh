@@ -8,7 +8,7 @@ set -euo pipefail
 build="gcc libc6-dev make meson ninja-build pkg-config libssl-dev libzstd-dev libyaml-dev libseccomp-dev libjansson-dev libsqlite3-dev libcurl4-openssl-dev"
 quickstart="$build postgresql postgresql-client openssl zstd python3 procps util-linux"
 check="$quickstart clang-14 libclang-rt-14-dev llvm-14 clang-tidy-14 clang-format-14 python3-pytest dpkg-dev patch tshark mandoc iproute2 \
-postgresql-server-dev-15 libpq-dev xz-utils bzip2 diffutils"
+postgresql-server-dev-15 libpq-dev xz-utils bzip2 diffutils nodejs npm"
 bench="$quickstart pgbouncer"
 
 [ $# -gt 0 ] || { echo "usage: tools/deps.sh build|quickstart|check|bench ..." >&2; exit 2; }
@@ -37,6 +37,8 @@ for package in $(echo "$wanted" | tr ' ' '\n' | sort -u); do
 	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' && continue
 	# pkg-config is a virtual name on newer systems.
 	[ "$package" = pkg-config ] && command -v pkg-config >/dev/null && continue
+	# Others package node with its npm in one.
+	[[ "$package" =~ ^(nodejs|npm)$ ]] && command -v node >/dev/null && command -v npm >/dev/null && continue
 	missing+=" $package"
 done
 [ -n "$missing" ] || exit 0
