@@ -4,7 +4,8 @@
 All ways run against one PostgreSQL in interleaved rounds; printed are medians and, per round, the
 ratio to PgBouncer, because the machine's speed drifts. TLS between client and gateway (and client and
 PgBouncer) with the same kind of certificate; plain between either and the server. CPU per statement
-comes from /proc/<pid>/stat of each process over a run.
+comes from /proc/<pid>/stat of each process over a run. The rows "record" come from record_bench.c: the
+recorder, verify and replay beside what bounds them, without a server.
 
 Options: --seconds N per measurement (default 5), --rounds N (3), --only NAME,… , --json FILE.
 """
@@ -167,6 +168,24 @@ def bulk(way, rows, width):
     return {"tps": rows * width / (time.perf_counter() - begin) / 1e6, "cpu": {}, "p50": 0, "p99": 0}
 
 
+def record():
+    """Bulk through the recorder, verify, replay: record_bench beside the hansard that is measured."""
+    build = pathlib.Path(lab.hansard_binary()).parent
+    lab.run(["ninja", "-C", build, "src/record_bench"])
+    print("\n## recorder, verify and replay beside their limits")
+    sys.stdout.flush()
+    directory = lab.short_dir("record")
+    lines = []
+    with subprocess.Popen([str(build / "src" / "record_bench"), str(directory)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    shutil.rmtree(directory, ignore_errors=True)
+    if process.returncode != 0:
+        raise RuntimeError("record_bench failed")
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5)
@@ -177,6 +196,15 @@ def main():
     wanted = lambda name: not opt.only or name in opt.only.split(",")  # noqa: E731
     report = {"device_sync_us": device_sync_us()}
     print(f"device sync (4 KiB, O_DIRECT|O_DSYNC): p50 {report['device_sync_us']:.0f} µs; {os.cpu_count()} cores")
+    if wanted("record"):
+        report["record"] = record()
+    if opt.only != "record":
+        postgres(opt, wanted, report)
+    if opt.json:
+        pathlib.Path(opt.json).write_text(json.dumps(report, indent=1))
+
+
+def postgres(opt, wanted, report):
     with lab.Postgres(lab.short_dir("pg"), {"log_connections": "off", "shared_buffers": "256MB", "max_connections": 300}) as pg:
         lab.run([lab.pg_bin() / "pgbench", "-i", "-q", "-s", "10", "-h", pg.dir, "-p", str(pg.port), "-U", "postgres", "shop"])
         pg.sql("shop", "grant all on all tables in schema public to app_trust")
@@ -207,8 +235,6 @@ def main():
         finally:
             for way in ways.values():
                 way.close()
-    if opt.json:
-        pathlib.Path(opt.json).write_text(json.dumps(report, indent=1))
 
 
 class BulkReader:

@@ -9,143 +9,15 @@
  * main thread per statement, and the ratio of p50 to the plain write's.
  */
 #include <fcntl.h>
-#include <fts.h>
-#include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/crypto.h"
-#include "loop/loop.h"
-#include "record/recorder.h"
 #include "record/event.h"
-#include "record/tlog.h"
+#include "recorder_rig.h"
 
-enum { SLOTS = 128, SAMPLES = 1 << 20 };
-
-struct bench {
-	struct recorder *r;
-	struct vfs *vfs;
-	struct loop *loop;
-	struct watch event;
-	int worker_event;
-	pthread_t thread;
-	_Atomic bool stop, serves;
-	_Atomic uint64_t cpu;
-	_Atomic uint32_t opened;
-	int mail[2];
-	int ring_fd, commit_fd, commit_ro_fd;
-	struct ring ring;
-	uint32_t generation;
-	uint8_t key[ED25519_SEED_SIZE];
-	uint64_t signed_size;
-};
+enum { SAMPLES = 1 << 20 };
 
 static uint64_t *samples;
-
-static uint64_t hook_mono(void *arg unused_arg) {
-	return mono_ns();
-}
-static uint64_t hook_wall(void *arg unused_arg) {
-	return wall_ns();
-}
-static void poke(int fd) {
-	const uint64_t one = 1;
-
-	(void)!write(fd, &one, sizeof(one));
-}
-static void hook_wake_worker(void *arg, uint16_t ring unused_arg) {
-	poke(((struct bench *)arg)->worker_event);
-}
-static void hook_drained(void *arg unused_arg, uint16_t ring unused_arg) {
-}
-static void hook_wake(void *arg) {
-	poke(((struct bench *)arg)->event.fd);
-}
-
-/* The keeper's answers, written as messages to ourselves. */
-static void answer(struct bench *b, uint16_t type, struct str body) {
-	(void)!ipc_send(b->mail[0], type, 0, body, NULL, 0);
-}
-
-static void hook_to_keeper(void *arg, uint16_t type, uint64_t id unused_arg, struct str body) {
-	struct bench *b = arg;
-	uint8_t zeros[SHA256_SIZE] = { 0 };
-	struct buf m, note;
-
-	buf_init(&m, 8192);
-	buf_init(&note, 8192);
-	if (type == IPC_LAST_SIGNED) {
-		w_u64(&m, 0);
-		w_bytes(&m, str_mem(zeros, SHA256_SIZE));
-		w_vstr(&m, STR("bench/log"));
-		w_vstr(&m, STR(""));
-		w_bytes(&m, str_mem(zeros, TLOG_NODE_SIZE));
-		answer(b, IPC_LAST_SIGNED_IS, buf_peek(&m));
-	} else if (type == IPC_SIGN) {
-		struct rd r = rd_of(body);
-		struct tlog_checkpoint c = { .origin = STR("bench/log"), .size = rd_u64(&r) };
-
-		memcpy(c.root, rd_bytes(&r, SHA256_SIZE).p, SHA256_SIZE);
-		tlog_checkpoint_sign(&note, &c, b->key);
-		w_u32(&m, 0);
-		w_vstr(&m, buf_peek(&note));
-		answer(b, IPC_SIGNED, buf_peek(&m));
-	} else if (type == IPC_OPENED) {
-		atomic_fetch_add(&b->opened, 1);
-	}
-	buf_fini(&m);
-	buf_fini(&note);
-}
-
-static bool may_sleep(void *arg) {
-	return recorder_may_sleep(((struct bench *)arg)->r);
-}
-static void awake(void *arg) {
-	recorder_awake(((struct bench *)arg)->r);
-}
-static void on_event(struct watch *w, unsigned events unused_arg) {
-	uint64_t n;
-
-	(void)!read(w->fd, &n, sizeof(n));
-}
-
-static void read_mail(struct bench *b) {
-	static uint8_t in[IPC_MAX + 16];
-	struct ipc_msg m;
-
-	while (ipc_recv(b->mail[1], in, &m) == 1) {
-		recorder_keeper_message(b->r, &m);
-		ipc_msg_close(&m);
-	}
-}
-
-static void *run_recorder(void *arg) {
-	struct bench *b = arg;
-	clockid_t clock;
-	struct timespec t;
-
-	if (pthread_getcpuclockid(pthread_self(), &clock) != 0)
-		abort();
-	recorder_start(b->r);
-	while (!atomic_load(&b->stop)) {
-		read_mail(b);
-		uint64_t due = recorder_turn(b->r);
-
-		atomic_store(&b->serves, recorder_is_serving(b->r));
-		(void)clock_gettime(clock, &t);
-		atomic_store(&b->cpu, (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec);
-		int timeout = due > NS_PER_S ? 1000 : (int)((due + NS_PER_MS - 1) / NS_PER_MS);
-
-		if (loop_turn(b->loop, timeout) < 0)
-			abort();
-	}
-	return NULL;
-}
 
 /* --- scenes --- */
 
@@ -190,66 +62,15 @@ static uint64_t plain_writes(const char *dir, uint64_t seconds) {
 	return percentile(n, 50);
 }
 
-struct client {
-	uint64_t seq, said_at;
-	bool waits;
-};
-
-static void open_sessions(struct bench *b, unsigned count) {
-	uint32_t before = atomic_load(&b->opened);
-
-	b->generation++;
-	for (unsigned i = 0; i < count; i++) {
-		struct buf m;
-		uint8_t sid[SID_SIZE];
-
-		uuid7(sid, wall_ns());
-		buf_init(&m, 4096);
-		w_u16(&m, 0);
-		w_u32(&m, i);
-		w_u32(&m, b->generation);
-		w_bytes(&m, str_mem(sid, SID_SIZE));
-		w_u8(&m, 0);
-		w_u64(&m, 0);
-		w_vstr(&m, STR("{\"format\":1,\"protocol\":\"postgres\"}"));
-		while (ipc_send(b->mail[0], IPC_OPEN, i, buf_peek(&m), NULL, 0) < 0)
-			(void)usleep(100);
-		buf_fini(&m);
-	}
-	poke(b->event.fd);
-	while (atomic_load(&b->opened) != before + count) {
-		poke(b->event.fd);
-		(void)usleep(1000);
-	}
-}
-
-static bool put(struct bench *b, uint32_t slot, struct client *c, uint8_t type, uint8_t flags,
-                struct str bytes) {
-	struct ring_event *e = ring_reserve(&b->ring, bytes.n);
-
-	if (e == NULL)
-		return false;
-	e->slot = slot;
-	e->generation = b->generation;
-	e->seq = ++c->seq;
-	e->mono_ns = mono_ns();
-	e->type = type;
-	e->flags = flags;
-	e->intent = type == REC_RAW && flags == 0;
-	memset(e->zero, 0, sizeof(e->zero));
-	memcpy(ring_payload(e), bytes.p, bytes.n);
-	return true;
-}
-
 /* A statement as the PostgreSQL core says it: the bytes, and after the answer rows and a command. */
-static void say(struct bench *b, uint32_t slot, struct client *c, struct str query, struct str rows,
-                struct str command) {
+static void say(struct rig *b, uint32_t slot, struct rig_client *c, struct str query,
+                struct str rows, struct str command) {
 	if (c->seq != 0) {
-		(void)put(b, slot, c, REC_RAW, 2, rows);
-		(void)put(b, slot, c, REC_COMMAND, 0, command);
+		(void)rig_put(b, slot, c, REC_RAW, 2, rows);
+		(void)rig_put(b, slot, c, REC_COMMAND, 0, command);
 	}
 	c->said_at = mono_ns();
-	c->waits = put(b, slot, c, REC_RAW, 0, query);
+	c->waits = rig_put(b, slot, c, REC_RAW, 0, query);
 }
 
 struct scene {
@@ -280,51 +101,23 @@ static void make_payloads(struct payloads *p) {
 }
 
 /* Up to 1 MiB ahead of what is durable, as the shell allows. */
-static uint64_t push_bulk(struct bench *b, uint32_t slot, struct client *c, struct str bytes) {
+static uint64_t push_bulk(struct rig *b, uint32_t slot, struct rig_client *c, struct str bytes) {
 	uint64_t pushed = 0, durable = ring_durable(&b->ring, slot, b->generation, NULL);
 
-	while (c->seq - durable < 16 && put(b, slot, c, REC_RAW, 2, bytes))
+	while (c->seq - durable < 16 && rig_put(b, slot, c, REC_RAW, 2, bytes))
 		pushed += bytes.n;
 	return pushed;
 }
 
-/* The worker sleeps on its eventfd until something changed. */
-static void wait_change(struct bench *b) {
-	if (ring_worker_may_sleep(&b->ring)) {
-		struct pollfd p = { .fd = b->worker_event, .events = POLLIN };
-		uint64_t n;
-
-		(void)poll(&p, 1, 100);
-		(void)!read(b->worker_event, &n, sizeof(n));
-	}
-	ring_worker_awake(&b->ring);
-}
-
-static void end_all(struct bench *b, struct client *c, unsigned count) {
-	static const uint64_t streams[4];
-	struct buf end;
-
-	buf_init(&end, 256);
-	rec_put_end(&end, 0, STR("client"), streams);
-	for (unsigned i = 0; i < count; i++) {
-		while (!put(b, i, &c[i], REC_END, 0, buf_peek(&end)))
-			(void)usleep(1000);
-	}
-	if (ring_publish(&b->ring))
-		poke(b->event.fd);
-	(void)usleep(200000);
-	buf_fini(&end);
-}
-
-static void run_scene(struct bench *b, const struct scene *s, uint64_t seconds, uint64_t floor) {
-	struct client c[SLOTS] = { 0 };
+static void run_scene(struct rig *b, const struct scene *s, uint64_t seconds, uint64_t floor) {
+	struct rig_client c[RIG_SLOTS] = { 0 };
 	struct payloads p;
 	unsigned all = s->small + s->bulk;
 	uint64_t bulk = 0;
 	size_t n = 0;
 
 	make_payloads(&p);
-	open_sessions(b, all);
+	rig_open_sessions(b, all);
 	uint64_t start = mono_ns(), end = start + seconds * NS_PER_S, cpu = atomic_load(&b->cpu);
 
 	while (mono_ns() < end) {
@@ -338,10 +131,9 @@ static void run_scene(struct bench *b, const struct scene *s, uint64_t seconds, 
 		}
 		if (s->bulk)
 			bulk += push_bulk(b, s->small, &c[s->small], buf_peek(&p.bulk));
-		if (ring_publish(&b->ring))
-			poke(b->event.fd);
+		rig_publish(b);
 		(void)ring_changed(&b->ring);
-		wait_change(b);
+		rig_wait_change(b);
 	}
 	cpu = atomic_load(&b->cpu) - cpu;
 	double took = (double)(mono_ns() - start) / 1e9;
@@ -355,58 +147,7 @@ static void run_scene(struct bench *b, const struct scene *s, uint64_t seconds, 
 		printf("   bulk %.0f MB/s", (double)bulk / 1e6 / took);
 	printf("\n");
 	(void)fflush(stdout);
-	end_all(b, c, all);
-}
-
-static void remove_tree(const char *dir) {
-	char *paths[] = { (char *)(uintptr_t)dir, NULL };
-	FTS *f = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-
-	for (FTSENT *e = f != NULL ? fts_read(f) : NULL; e != NULL; e = fts_read(f)) {
-		if (e->fts_info != FTS_D)
-			(void)remove(e->fts_accpath);
-	}
-	if (f != NULL)
-		(void)fts_close(f);
-}
-
-static void start(struct bench *b, const char *dir) {
-	char root[300];
-	const char *note = NULL;
-	struct ring ring;
-
-	(void)snprintf(root, sizeof(root), "%s/record", dir);
-	if (vfs_real_new(&b->vfs,
-	                 &(struct vfs_real_options){ .root = root, .is_tmpfs_allowed = true },
-	                 &note) < 0)
-		abort();
-	if (note != NULL)
-		printf("note: %s\n", note);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, b->mail) < 0 ||
-	    ring_create(8 * MIB, SLOTS, &b->ring_fd, &b->commit_fd, &b->commit_ro_fd) < 0 ||
-	    ring_map_worker(&b->ring, b->ring_fd, b->commit_ro_fd) < 0 ||
-	    ring_map_recorder(&ring, b->ring_fd, b->commit_fd) < 0)
-		abort();
-	b->worker_event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	b->event = (struct watch){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .fn = on_event };
-	b->loop = loop_new();
-	loop_hooks(b->loop, may_sleep, awake, NULL, b);
-	if (loop_add(b->loop, &b->event, LOOP_IN) < 0)
-		abort();
-	b->r = recorder_new(&(struct recorder_options){ .vfs = b->vfs,
-	                                                .hooks = { .mono = hook_mono,
-	                                                           .wall = hook_wall,
-	                                                           .to_keeper = hook_to_keeper,
-	                                                           .wake_worker = hook_wake_worker,
-	                                                           .ring_drained = hook_drained,
-	                                                           .wake = hook_wake,
-	                                                           .arg = b },
-	                                                .segment_count = 4,
-	                                                .helpers = 1,
-	                                                .version = "bench" });
-	if (recorder_add_ring(b->r, 0, &ring) < 0 ||
-	    pthread_create(&b->thread, NULL, run_recorder, b) != 0)
-		abort();
+	rig_end_sessions(b, c, all);
 }
 
 int main(int argc, char **argv) {
@@ -417,7 +158,7 @@ int main(int argc, char **argv) {
 		{ "bulk alone", 0, true },
 		{ "16 sessions and one bulk reader", 16, true },
 	};
-	static struct bench b;
+	static struct rig b;
 	char dir[256];
 	uint64_t seconds = argc > 2 ? strtoull(argv[2], NULL, 10) : 3;
 
@@ -428,17 +169,10 @@ int main(int argc, char **argv) {
 	samples = xcalloc(SAMPLES, sizeof(samples[0]));
 	uint64_t floor = plain_writes(dir, MIN(seconds, (uint64_t)2));
 
-	start(&b, dir);
-	while (!atomic_load(&b.serves))
-		(void)usleep(10000);
-	(void)sleep(1); /* segments grow in the background */
+	rig_start(&b, dir, 8 * MIB, 1);
 	for (size_t i = 0; i < ARRAY_LEN(scenes); i++)
 		run_scene(&b, &scenes[i], seconds, floor);
-	atomic_store(&b.stop, true);
-	poke(b.event.fd);
-	(void)pthread_join(b.thread, NULL);
-	recorder_free(&b.r);
-	vfs_real_free(&b.vfs);
-	remove_tree(dir);
+	rig_stop(&b);
+	rig_remove_tree(dir);
 	return 0;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench: the PostgreSQL rows of the measured goals, each as a ratio within one run.
+# make bench: the measured goals, each as a ratio within one run (--only record needs no PostgreSQL).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 exec /usr/bin/python3 tests/bench/postgres.py "$@"
