@@ -148,6 +148,18 @@ static bool has_only(json_t *ask, const char *const *names) {
 	return true;
 }
 
+static void put_issuer(void *arg, const struct oidc_state *s) {
+	struct jw *j = arg;
+
+	jw_obj(j);
+	jw_kv_str(j, "issuer", s->issuer);
+	jw_kv_str(j, "name", s->name);
+	jw_kv_u64(j, "keys", s->keys);
+	jw_kv_bool(j, "failing", s->is_failing);
+	jw_kv_z(j, "reason", s->why);
+	jw_obj_end(j);
+}
+
 static void ask_status(struct conn *c, json_t *ask) {
 	static const char *const states[] = { "ok", "refuses new sessions", "failed" };
 	static const char *const none[] = { NULL };
@@ -181,6 +193,10 @@ static void ask_status(struct conn *c, json_t *ask) {
 	jw_kv_bool(&j, "worker", !k->chan[ROLE_WORKER].is_down);
 	jw_kv_bool(&j, "egress", !k->chan[ROLE_EGRESS].is_down);
 	jw_kv_u64(&j, "acts_waiting", k->act_count);
+	jw_key(&j, "issuers");
+	jw_arr(&j);
+	oidc_each(k->oidc, put_issuer, &j);
+	jw_arr_end(&j);
 	answer_end(&j, true);
 	answer(c, &b);
 	buf_fini(&b);
@@ -291,7 +307,11 @@ static void ask_token_issue(struct conn *c, json_t *ask) {
 	struct who w;
 	uint64_t ttl = 0;
 
-	if (ttl_of(ask, &ttl) < 0)
+	if (!c->k->rt->config->gateway.identity_local)
+		answer_error(c, H_EPERM,
+		             "the local issuer is off beside spec.identity.oidc; "
+		             "spec.identity.local: {} turns it on, to break glass with");
+	else if (ttl_of(ask, &ttl) < 0)
 		answer_error(c, H_EUSAGE, "ttl must be from 1s to 366d");
 	else if (who_of(c, ask, a, &w) == 0)
 		token_issue(c, &w, ttl);

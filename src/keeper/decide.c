@@ -30,6 +30,8 @@ enum refuse_reason refuse_reason_of(struct str name) {
 static enum refuse_reason wrong_with_proof(const struct decide_ask *ask) {
 	if (ask->admit->proof_kind != PROOF_PASSWORD || ask->proof == PROOF_IS_MALFORMED)
 		return REFUSE_MALFORMED;
+	if (ask->proof == PROOF_IS_REFUSED)
+		return ask->proof_reason;
 	if (ask->proof == PROOF_IS_UNKNOWN || ask->who == NULL)
 		return REFUSE_UNKNOWN;
 	if (ask->revoked_wall_ns != 0)

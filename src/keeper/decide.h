@@ -26,6 +26,45 @@
 	  "issue a new one with `hansard token`, with a longer --ttl if needed") \
 	X(REVOKED, "revoked-token", H_EREFUSED, "the token was revoked", \
 	  "issue a new one with `hansard token` if it should live") \
+	X(LOCAL_OFF, "local-issuer-off", H_EREFUSED, \
+	  "the token is one of `hansard token`, and the local issuer is off beside OIDC", \
+	  "give a token of an issuer in spec.identity.oidc, or add spec.identity.local: {} to break " \
+	  "glass") \
+	X(TOKEN_MALFORMED, "token-malformed", H_EREFUSED, \
+	  "the password was no signed token (JWT)", \
+	  "give the token alone as the password, whole and as it was issued") \
+	X(TOKEN_ALGORITHM, "token-algorithm", H_EREFUSED, \
+	  "the token is signed with an algorithm that is not accepted, or not that of its key", \
+	  "have the issuer sign with RS256, PS256, ES256 or EdDSA") \
+	X(TOKEN_KEY, "token-key-unknown", H_EREFUSED, \
+	  "no issuer of spec.identity.oidc has the key that the token names", \
+	  "check that the token is of a configured issuer; keys are asked for anew at most once a " \
+	  "minute") \
+	X(TOKEN_KEYS_GONE, "issuer-keys-unavailable", H_EREFUSED, \
+	  "an issuer's keys could not be fetched, so the token could not be checked", \
+	  "see the keeper's log events (keeper.oidc); check that the issuer can be reached") \
+	X(TOKEN_SIGNATURE, "token-signature", H_EREFUSED, "the token's signature is wrong", \
+	  "somebody altered or made up the token, or the issuer reused the name of a key") \
+	X(TOKEN_ISSUER, "token-issuer", H_EREFUSED, \
+	  "the token names another issuer than the one whose key signed it", \
+	  "write issuer: in spec.identity.oidc exactly as the tokens' claim iss") \
+	X(TOKEN_AUDIENCE, "token-audience", H_EREFUSED, "the token is meant for somebody else", \
+	  "ask the issuer for a token with one of the audiences in spec.identity.oidc") \
+	X(TOKEN_EXPIRED, "token-expired", H_EREFUSED, "the token has expired", \
+	  "ask the issuer for a new one; check the clocks of both machines") \
+	X(TOKEN_NOT_YET, "token-not-yet-valid", H_EREFUSED, "the token is not valid yet", \
+	  "check the clocks of both machines; skew: in spec.identity.oidc says what is tolerated") \
+	X(TOKEN_LIFETIME, "token-lifetime", H_EREFUSED, "the token is good for too long", \
+	  "have the issuer make shorter ones, or raise lifetime_max of the issuer") \
+	X(TOKEN_CLAIMS, "token-claims", H_EREFUSED, \
+	  "the token's claims are not what they must be", \
+	  "see the detail; exp must be there, and times must be numbers") \
+	X(NO_MAPPING, "no-mapping", H_EREFUSED, \
+	  "the token is good, but no mapping of its issuer matches its claims", \
+	  "add a mapping to spec.identity.oidc, or check its when:") \
+	X(MAPPING, "mapping-incomplete", H_EREFUSED, \
+	  "the token is good, but a claim that its mapping needs is missing or unfit", \
+	  "see the detail; write {claim?} for a claim that may be missing") \
 	X(HINT, "unknown-hint", H_EREFUSED, \
 	  "the user name had a +hint that names no way to prove", "connect as [role.]connection") \
 	X(RESTRICTED, "token-for-other-connection", H_EREFUSED, \
@@ -75,13 +114,14 @@ const struct refuse_text *refuse_text(enum refuse_reason reason);
 /* By its name, for rows of state.db; REFUSE_NONE when there is none. */
 enum refuse_reason refuse_reason_of(struct str name);
 
-enum proof_state { PROOF_IS_MALFORMED, PROOF_IS_UNKNOWN, PROOF_IS_FOUND };
+enum proof_state { PROOF_IS_MALFORMED, PROOF_IS_UNKNOWN, PROOF_IS_FOUND, PROOF_IS_REFUSED };
 
 struct decide_ask {
 	const struct admit *admit;
 	struct str protocol;
 	enum proof_state proof;
-	const struct who *who; /* PROOF_IS_FOUND */
+	enum refuse_reason proof_reason; /* PROOF_IS_REFUSED */
+	const struct who *who;           /* PROOF_IS_FOUND */
 	uint64_t expires_wall_ns, revoked_wall_ns, now_wall_ns;
 	bool is_draining, is_rate_limited, is_store_refusing;
 	uint32_t sessions;          /* that live now */

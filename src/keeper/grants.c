@@ -14,7 +14,6 @@
  * 3. The proof is wiped from the packet before this file returns to the loop.
  */
 #include "base/clock.h"
-#include "identity/token.h"
 #include "keeper/grants_priv.h"
 
 enum { ARENA_MAX = 128 * 1024, TEXT_MAX_ = 160 };
@@ -183,39 +182,6 @@ void grant_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason
 
 /* ---- ADMIT ---- */
 
-struct asked {
-	struct admit_msg m;
-	struct decide_ask ask;
-	struct who who;
-	char source[REFUSE_SOURCE_SIZE];
-	struct arena *arena;
-};
-
-/* Looks the proof up. A database that fails counts as a token that is not known. */
-static void prove(struct keeper *k, struct asked *a) {
-	uint8_t hash[SHA256_SIZE];
-	struct token_row row = { 0 };
-	struct err e = { 0 };
-
-	a->ask.proof = PROOF_IS_MALFORMED;
-	if (token_hash(hash, a->m.admit.proof) < 0)
-		return;
-	a->ask.proof = PROOF_IS_UNKNOWN;
-	int rc = state_token_get(k->state, hash, a->arena, &row);
-
-	if (rc == 0)
-		rc = who_parse(&a->who, a->arena, row.who, &e);
-	if (rc < 0 && rc != H_ENOTFOUND)
-		log_error("keeper.state.failed", kv_z("what", "token"), kv_err(rc));
-	if (rc < 0)
-		return;
-	a->who.credential = row.id;
-	a->ask.proof = PROOF_IS_FOUND;
-	a->ask.who = &a->who;
-	a->ask.expires_wall_ns = row.expires_wall_ns;
-	a->ask.revoked_wall_ns = row.revoked_wall_ns;
-}
-
 static void asked_load(struct keeper *k, struct asked *a) {
 	const struct subject *s = a->ask.who != NULL ? map_get(k->subjects, a->who.subject) : NULL;
 
@@ -235,22 +201,31 @@ static void clean(char *out, size_t cap, struct str s) {
 	out[n] = '\0';
 }
 
+/* Not the client's fault, or proven who it is: no wrong proof. */
+static bool is_wrong_proof(const struct asked *a, enum refuse_reason reason) {
+	if (reason == REFUSE_NO_MAPPING || reason == REFUSE_MAPPING ||
+	    reason == REFUSE_TOKEN_KEYS_GONE || reason == REFUSE_LOCAL_OFF)
+		return false;
+	return a->ask.proof != PROOF_IS_FOUND || reason == REFUSE_EXPIRED ||
+	       reason == REFUSE_REVOKED;
+}
+
 static void refuse_asked(struct keeper *k, const struct asked *a, uint64_t worker_id,
                          enum refuse_reason reason) {
 	struct refusal what = { .reason = reason };
-	char connection[40], role[40], subject[WHO_SUBJECT_MAX + 1];
+	char connection[40], role[40], subject[WHO_SUBJECT_MAX + 1], why[170];
 
-	if (a->ask.proof != PROOF_IS_FOUND || reason == REFUSE_EXPIRED || reason == REFUSE_REVOKED)
+	if (is_wrong_proof(a, reason))
 		refusals_wrong_proof(k->refusals, a->source, loop_now(k->loop));
 	memcpy(what.source, a->source, sizeof(what.source));
 	clean(connection, sizeof(connection), a->m.admit.connection);
 	clean(role, sizeof(role), a->m.admit.role);
 	clean(subject, sizeof(subject), a->ask.who != NULL ? a->who.subject : STR("not proven"));
+	clean(why, sizeof(why), str_of(reason == REFUSE_STORE ? k->store_reason : a->wrong.text));
 	(void)snprintf(what.detail, sizeof(what.detail),
-	               "connection %s, role %s, subject %.100s%s%.40s", connection,
-	               role[0] != '\0' ? role : "default", subject,
-	               reason == REFUSE_STORE ? ": " : "",
-	               reason == REFUSE_STORE ? k->store_reason : "");
+	               "connection %s, role %s, subject %.100s%s%s", connection,
+	               role[0] != '\0' ? role : "default", subject, why[0] != '\0' ? ": " : "",
+	               why);
 	refuse(k, worker_id, &what, NULL);
 }
 
@@ -287,6 +262,7 @@ static struct grant_row *row_new(struct keeper *k, const struct asked *a, const 
 		return NULL;
 	}
 	g->connect_ns = d->connection->connect_ns;
+	g->is_break_glass = a->who.issuer.n == 0 && k->rt->config->gateway.issuers != NULL;
 	g->rt = runtime_ref(k->rt);
 	g->conn = d->connection;
 	g->conf = d->role;
@@ -345,10 +321,11 @@ static void admit_decided(struct keeper *k, struct asked *a, const struct decisi
 		           "too large, or too many admissions are under way");
 }
 
-void grants_on_admit(struct keeper *k, const struct ipc_msg *m) {
+bool admit_judge(struct keeper *k, uint64_t worker_id, struct str body, bool is_last) {
 	struct asked a = { .arena = arena_new(ARENA_MAX) };
+	bool is_judged = true;
 
-	if (admit_get(&a.m, m->body) == 0) {
+	if (admit_get(&a.m, body) == 0) {
 		refuse_source(a.source, a.m.client_address);
 		a.ask.admit = &a.m.admit;
 		a.ask.protocol = a.m.protocol;
@@ -356,21 +333,27 @@ void grants_on_admit(struct keeper *k, const struct ipc_msg *m) {
 		a.ask.is_rate_limited = refusals_limited(k->refusals, a.source,
 		                                         k->rt->config->gateway.failed_proofs_max,
 		                                         loop_now(k->loop));
-		prove(k, &a);
+		is_judged = proof_look(k, &a, is_last);
 		asked_load(k, &a);
 		struct decision d = decide(k->rt->config, &a.ask);
 
-		if (d.reason == REFUSE_NONE)
-			admit_decided(k, &a, &d, m->id);
-		else
-			refuse_asked(k, &a, m->id, d.reason);
+		if (is_judged && d.reason == REFUSE_NONE)
+			admit_decided(k, &a, &d, worker_id);
+		else if (is_judged)
+			refuse_asked(k, &a, worker_id, d.reason);
 	} else {
 		log_warn("ipc.message.refused", kv_z("from", "worker"), kv_z("type", "ADMIT"));
-		send_refuse(k, m->id, H_EKEEPER, "not admitted");
+		send_refuse(k, worker_id, H_EKEEPER, "not admitted");
 	}
+	arena_free(&a.arena);
+	return is_judged;
+}
+
+void grants_on_admit(struct keeper *k, const struct ipc_msg *m) {
+	if (!admit_judge(k, m->id, m->body, false) && !proof_wait(k, m->id, m->body))
+		(void)admit_judge(k, m->id, m->body, true);
 	/* The proof stood in the packet: memory of ours, whatever the type of the slice says. */
 	wipe(k->packet, m->body.n + 16);
-	arena_free(&a.arena);
 }
 
 /* ---- OPENED, CONNECTED ---- */
@@ -513,12 +496,34 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 	buf_fini(&b);
 }
 
+/* Where there are issuers, the local one is for emergencies: nobody uses it unseen. */
+static void break_glass(struct keeper *k, const struct grant_row *g) {
+	struct buf b;
+
+	buf_init(&b, IPC_MAX);
+	struct jw j = act_begin(&b, "break_glass.used", NULL);
+
+	jw_kv_z(&j, "session", g->short_id);
+	jw_kv_z(&j, "connection", g->connection);
+	jw_kv_z(&j, "role", g->role);
+	jw_kv_z(&j, "subject", g->subject);
+	jw_kv_z(&j, "source", g->source);
+	jw_obj_end(&j);
+	act_send(k, &b, NULL, 0);
+	buf_fini(&b);
+	log_alarm("keeper.break_glass.used", kv_z("session", g->short_id),
+	          kv_z("connection", g->connection), kv_z("subject", g->subject),
+	          kv_z("source", g->source));
+}
+
 static void row_live(struct keeper *k, struct grant_row *g, int fd) {
 	g->state = GRANT_LIVE;
 	grant_settled(k, g);
 	key_make(k, g);
 	grant_remember(k, g);
 	send_grant(k, g, fd);
+	if (g->is_break_glass)
+		break_glass(k, g);
 	log_info("keeper.session.granted", kv_z("session", g->short_id),
 	         kv_z("connection", g->connection), kv_z("role", g->role),
 	         kv_z("subject", g->subject));

@@ -12,6 +12,23 @@ enum {
 	ADMISSION_MAX_S = 40 /* the worker waits no longer (session/shell.h) */
 };
 
+/* An admission that is being judged. */
+struct asked {
+	struct admit_msg m;
+	struct decide_ask ask;
+	struct who who;
+	struct err wrong; /* why an OIDC token is refused, for the operator */
+	char source[REFUSE_SOURCE_SIZE];
+	struct arena *arena;
+};
+/* Looks the proof up (grants_proof.c). False when the verdict must wait for an issuer's keys; never
+ * when is_last. */
+bool proof_look(struct keeper *k, struct asked *a, bool is_last);
+/* Keeps an admission until keys came, or for a few seconds. False when too many wait. */
+bool proof_wait(struct keeper *k, uint64_t worker_id, struct str body);
+/* Judges an admission; body is ADMIT's. False when it must wait. */
+bool admit_judge(struct keeper *k, uint64_t worker_id, struct str body, bool is_last);
+
 /* NULL when there is none; 0 names none. */
 struct grant_row *grant_find(struct keeper *k, uint64_t id);
 void grant_insert(struct keeper *k, struct grant_row *g);

@@ -206,6 +206,7 @@ static void row_peer_gone(struct keeper *k, struct grant_row *g, enum role peer)
 void grants_peer_gone(struct keeper *k, enum role peer) {
 	struct gather a;
 
+	proofs_peer_gone(k, peer);
 	if (peer != ROLE_WORKER)
 		ops_drop(k, peer);
 	do {

@@ -166,6 +166,7 @@ static void reload_done(struct keeper *k) {
 	runtime_unref(&k->rt);
 	k->rt = k->next;
 	k->next = NULL;
+	proofs_use(k);
 	hex_encode(hash, k->rt->hash, SHA256_SIZE);
 	send_snapshot(k);
 	log_info("keeper.config.applied", kv_z("snapshot", hash));
@@ -319,7 +320,10 @@ static void on_recorder(struct keeper *k, struct ipc_msg *m) {
 }
 
 static void on_egress(struct keeper *k, struct ipc_msg *m) {
-	grants_on_connected(k, m);
+	if (m->type == IPC_FETCHED)
+		grants_on_fetched(k, m);
+	else
+		grants_on_connected(k, m);
 }
 
 /* ---- time ---- */
@@ -329,6 +333,7 @@ static void on_beat(struct timer *t) {
 	uint64_t now = loop_now(k->loop);
 
 	grants_expire(k);
+	proofs_beat(k);
 	acts_beat(k);
 	(void)refusals_beat(k->refusals, now);
 	(void)refusals_beat(k->cancels, now);
@@ -474,6 +479,7 @@ int keeper_setup(struct keeper *k, struct start *s) {
 	k->next_id = k->next_id << 24 | 1;
 	list_init(&k->acts);
 	list_init(&k->waiting);
+	proofs_setup(k);
 	k->grants = map_new(MAP_MAX);
 	k->ops = map_new(KEEPER_PENDING_MAX + 64);
 	k->keys = map_new(MAP_MAX);
@@ -495,6 +501,12 @@ static void read_paths(struct keeper *k, struct confine_paths *paths, char *dirs
 	size_t n = 2, count = 0;
 
 	dirs[count++] = str_dup(c->dir);
+	for (const struct config_issuer *s = c->gateway.issuers; s != NULL; s = s->next) {
+		if (n + 2 <= ARRAY_LEN(files)) {
+			files[n++] = s->ca;
+			files[n++] = s->jwks_file;
+		}
+	}
 	for (const struct config_connection *conn = c->connections; conn != NULL;
 	     conn = conn->next) {
 		if (n < ARRAY_LEN(files))
@@ -543,6 +555,7 @@ static int keeper_confine(struct keeper *k) {
 int keeper_serve(struct keeper *k) {
 	send_snapshot(k);
 	act_started(k);
+	proofs_use(k);
 	k->beat.fn = on_beat;
 	k->again.fn = grants_again;
 	timer_set(k->loop, &k->beat, loop_now(k->loop) + BEAT_NS);
@@ -556,6 +569,7 @@ void keeper_fini(struct keeper *k) {
 	for (size_t i = 0; i < ROLE_COUNT; i++)
 		chan_close(&k->chan[i]);
 	grants_free(k);
+	proofs_free(k);
 	acts_free(k);
 	refusals_free(&k->refusals);
 	refusals_free(&k->cancels);

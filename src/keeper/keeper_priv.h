@@ -5,6 +5,7 @@
  *   chan.c      one channel with a queue for what the socket does not take at once
  *   acts.c      acts on their way to the record
  *   grants.c    admission: decide → open → connect → grant
+ *   grants_proof.c  the proof of an admission; those that wait for an issuer's keys
  *   grants_wait.c   admissions that wait: peers that go and come, time that passes
  *   grants_live.c   what live grants may ask
  *   open_json.c the open frame's document
@@ -32,7 +33,8 @@ enum {
 	KEEPER_ACTS_MAX = 4096,                  /* acts not yet durable */
 	KEEPER_PENDING_MAX = 8192,               /* admissions under way */
 	KEEPER_PENDING_BYTES = 16 * 1024 * 1024, /* what they keep of their OPEN */
-	KEEPER_OPEN_JSON_MAX = 64 * 1024
+	KEEPER_OPEN_JSON_MAX = 64 * 1024,
+	KEEPER_PROOFS_MAX = 1024 /* admissions that wait for an issuer's keys */
 };
 
 struct keeper;
@@ -105,8 +107,9 @@ struct grant_row {
 	uint64_t begun_ns, due_ns; /* waits no longer than that */
 	char *open;                /* OPEN's body, to be sent again to another recorder */
 	size_t open_len;
-	bool is_restored;   /* found alive by a restarted keeper: its login cannot go on */
-	struct runtime *rt; /* until login is done */
+	bool is_break_glass; /* by the local issuer, beside OIDC */
+	bool is_restored;    /* found alive by a restarted keeper: its login cannot go on */
+	struct runtime *rt;  /* until login is done */
 	const struct config_connection *conn; /* in rt */
 	const struct config_role *conf;       /* in rt */
 	struct login login;
@@ -149,6 +152,9 @@ struct keeper {
 	uint32_t pending;     /* grants not yet live, and what they keep */
 	size_t pending_bytes;
 	struct timer again; /* runs while somebody waits */
+	struct oidc *oidc;
+	struct list proofs; /* struct waiting of grants_proof.c */
+	size_t proof_count;
 	struct refusals *refusals;
 	struct refusals *cancels; /* misses, in the same manner */
 	struct list acts;
@@ -183,6 +189,13 @@ void grants_on_worker(struct keeper *k, struct ipc_msg *m);
 void grants_on_restored(struct keeper *k, const struct ipc_msg *m); /* grants_restore.c */
 void grants_on_opened(struct keeper *k, const struct ipc_msg *m);
 void grants_on_connected(struct keeper *k, struct ipc_msg *m);
+void grants_on_fetched(struct keeper *k,
+                       const struct ipc_msg *m); /* grants_proof.c, to proofs_free */
+void proofs_setup(struct keeper *k);
+void proofs_use(struct keeper *k); /* another configuration applies */
+void proofs_beat(struct keeper *k);
+void proofs_peer_gone(struct keeper *k, enum role peer);
+void proofs_free(struct keeper *k);
 void grants_on_bindings(struct keeper *k, const struct ipc_msg *m); /* grants_restore.c */
 void grants_peer_gone(struct keeper *k, enum role peer); /* grants_wait.c, and the next three */
 void grants_peer_serves(struct keeper *k);

@@ -35,6 +35,13 @@ static void put_who(struct jw *j, const struct who *w) {
 	jw_kv_bool(j, "on_behalf_of_verified", w->on_behalf_of_verified);
 	jw_kv_str(j, "run", w->run);
 	jw_kv_str(j, "credential", w->credential);
+	jw_kv_str(j, "email", w->email);
+	jw_kv_u64(j, "proof_expires_ns", w->proof_expires_wall_ns);
+	if (w->issuer.n != 0) {
+		jw_kv_str(j, "issuer", w->issuer);
+		jw_kv_str(j, "key_id", w->key_id);
+		jw_kv_u64(j, "mapping", w->mapping);
+	}
 	jw_obj_end(j);
 	jw_key(j, "context");
 	jw_obj(j);

@@ -264,6 +264,7 @@ int runtime_build(struct runtime **ret, struct config **c, struct env *env,
 	struct build b = { .r = r, .env = env, .fallback = fallback, .f = f };
 
 	roles_build(&b);
+	oidc_files_read(&r->oidc, r->config, f);
 	if (f->errors == 0 && snapshot_build(&b) == 0) {
 		*c = NULL;
 		*ret = r;
@@ -288,6 +289,7 @@ void runtime_unref(struct runtime **rp) {
 	for (size_t i = 0; i < r->role_count; i++)
 		login_role_fini(&r->roles[i]);
 	free(r->roles);
+	oidc_files_free(&r->oidc);
 	if (r->snapshot_fd >= 0)
 		(void)close(r->snapshot_fd);
 	config_free(&r->config);

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "config/snapshot.h"
 #include "keeper/login.h"
+#include "keeper/oidc.h"
 
 /* The environment that the supervisor was started with: "NAME=value", NUL separated. */
 struct env {
@@ -31,6 +32,7 @@ struct runtime {
 	struct config *config;
 	struct login_role *roles; /* one per role, in document order */
 	size_t role_count;
+	struct oidc_files oidc;
 	int snapshot_fd;
 	uint8_t hash[SHA256_SIZE];
 };

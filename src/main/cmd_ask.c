@@ -3,6 +3,7 @@
  */
 #include "base/clock.h"
 #include "config/config.h"
+#include "keeper/oidc.h"
 #include "main/ask.h"
 #include "main/cli.h"
 #include "main/text.h"
@@ -58,6 +59,13 @@ static void print_findings(const struct findings *f, const struct common *c, con
 	buf_fini(&b);
 }
 
+/* Key sets in files are read as the keeper will read them. */
+static void check_key_sets(const struct config *c, struct findings *f) {
+	struct oidc_files files;
+	oidc_files_read(&files, c, f);
+	oidc_files_free(&files);
+}
+
 int cmd_check(int argc, char **argv) {
 	struct err e = { .code = 0 };
 	struct word_args a = { .word = NULL };
@@ -70,6 +78,8 @@ int cmd_check(int argc, char **argv) {
 	struct config *c = config_load(path, &f);
 	if (c != NULL)
 		config_check_files(c, config_env_process, NULL, &f);
+	if (c != NULL && f.errors == 0)
+		check_key_sets(c, &f);
 	print_findings(&f, &a.common, path);
 	int rc = f.errors > 0 ? CLI_FAILED : CLI_OK;
 	config_free(&c);
