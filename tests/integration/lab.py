@@ -90,7 +90,8 @@ class Postgres:
 
     SUPER = "postgres"
 
-    def __init__(self, directory, settings=None):
+    def __init__(self, directory, settings=None, bindir=None):
+        self.bindir = bindir or pg_bin()
         self.dir = pathlib.Path(directory)
         self.data = self.dir / "data"
         self.port = free_port()
@@ -119,7 +120,7 @@ class Postgres:
             for path in (cert, key):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
         key.chmod(0o600)
-        bindir = pg_bin()
+        bindir = self.bindir
         run(self.as_server_user([bindir / "initdb", "-D", self.data, "-U", self.SUPER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]), cwd="/")
         (self.data / "pg_hba.conf").write_text(
             "local all all trust\n"
@@ -152,7 +153,7 @@ class Postgres:
         return run(["psql", "-h", self.dir, "-p", str(self.port), "-U", self.SUPER, "-d", database, "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text]).stdout
 
     def stop(self, mode="immediate"):
-        run(self.as_server_user([pg_bin() / "pg_ctl", "-D", self.data, "-m", mode, "-w", "stop"]), check=False, cwd="/")
+        run(self.as_server_user([self.bindir / "pg_ctl", "-D", self.data, "-m", mode, "-w", "stop"]), check=False, cwd="/")
 
     def __exit__(self, *_):
         self.stop()
