@@ -45,7 +45,7 @@ struct fetch;
 /* Before confinement: reads what libraries read. One per process; tls_setup() comes first. */
 struct fetcher *fetcher_new(struct loop *l, struct resolver *r) must_use;
 /* fn is called once, on the loop, never from within; then the fetch is gone. What `ask` borrows is copied. */
-struct fetch *fetch_start(struct fetcher *f, const struct fetch_ask *ask, fetch_fn *fn, void *arg)
+struct fetch *fetch_start(struct fetcher *x, const struct fetch_ask *ask, fetch_fn *fn, void *arg)
 	must_use;
 /* Forgets it; fn is not called. */
 void fetch_cancel(struct fetch *f);
