@@ -102,7 +102,12 @@ static void put_target(struct buf *b, uint8_t type, uint8_t arg) {
 		w_cstr(b, arg % 16 == 0 ? STR("LATIN1") : STR("UTF8"));
 		break;
 	case 'K':
-		w_zero(b, 8);
+		w_zero(b, arg % 3 == 0 ? 4 + (size_t)arg : 8);
+		break;
+	case 'v':
+		w_be32(b, PG_PROTOCOL_3_0 + arg % 3);
+		w_be32(b, arg / 64);
+		w_zero(b, arg / 64);
 		break;
 	case 'R':
 		w_be32(b, arg % 3 == 0 ? PG_AUTH_OK : arg);
@@ -125,9 +130,17 @@ static void put_first(struct buf *b, uint8_t arg) {
 		w_be32(b, PG_CODE_GSSENC);
 	} else if (arg == 2) {
 		pg_w_cancel(b, 7, STR("\1\2\3\4"));
+	} else if (arg == 6) {
+		w_u8(b, PG_TLS_RECORD);
 	} else {
-		size_t mark = pg_w_start_begin(b, PG_PROTOCOL_3_0 + arg % 2);
-		pg_w_param(b, STR("user"), arg % 8 == 7 ? STR("ro.shop+x") : STR("shop"));
+		static const char *const users[] = { "shop", "ro.shop+x", "postgres", "A.b",
+			                             "x+y" };
+		static const char *const databases[] = { "", "shop", "orders/db", "/", "x" };
+		static const char *const modes[] = { "off", "database", "true", "maybe" };
+		size_t mark = pg_w_start_begin(b, PG_PROTOCOL_3_0 + arg / 8 % 4);
+		pg_w_param(b, STR("user"), str_of(users[arg % ARRAY_LEN(users)]));
+		pg_w_param(b, STR("database"), str_of(databases[arg / 4 % ARRAY_LEN(databases)]));
+		pg_w_param(b, STR("replication"), str_of(modes[arg / 32 % ARRAY_LEN(modes)]));
 		pg_w_param(b, STR("options"), arg % 16 == 3 ? STR("-c a=b") : STR("--jit=off"));
 		pg_w_param(b, STR("_pq_.x"), STR("y"));
 		pg_w_start_end(b, mark);
@@ -144,8 +157,15 @@ static void raise_event(struct pg_shell *sh, uint8_t arg) {
 		            .bytes = STR("answer") };
 	struct grant g = shell_grant(arg & 16 ? HYGIENE_OPEN : HYGIENE_PINNED,
 	                             arg & 32 ? TLS_VERIFY_FULL : TLS_DISABLE);
+	struct tls_facts tls = { .alpn = arg & 32 ? STR(PG_ALPN) : STR_NONE,
+		                 .label = arg & 64 ? STR("orders") : STR("none") };
+	g.is_tls_direct = arg & 64;
+	g.is_replication = sh->wants_replication;
+	g.cancel_key_size = sh->key_size;
 	if (ev.kind == EV_GRANTED)
 		ev.grant = &g;
+	if (ev.kind == EV_TLS_UP)
+		ev.tls = &tls;
 	if (ev.kind == EV_TLS_UP && !sh->in_tls[ev.side])
 		return; /* the shell raises it only after ORD_TLS */
 	if (ev.kind == EV_GRANTED && sh->core.phase != &pg_phase_admit)
