@@ -42,6 +42,7 @@ struct issuer {
 	uint64_t fetched_ns;
 	uint64_t refresh_ns; /* 0: no fetch is planned */
 	uint64_t asked_ns;   /* the newest fetch began; 0: never */
+	uint64_t anew_ns;    /* so did the newest whose reason was an unknown key; 0: never */
 	uint64_t fetch_id;   /* under way; 0: none */
 	uint64_t fetch_due_ns;
 	enum step step;
@@ -382,16 +383,20 @@ static void try_issuer(struct trial *t, struct issuer *s) {
 		remember(t, wrong, &e);
 }
 
-/* Nobody's key fits: perhaps an issuer has a new one. True when a fetch is under way. */
+/* Nobody's key fits: perhaps an issuer has a new one. True when a fetch is under way. Other fetches do
+ * not count for the minute: keys may rotate right after one. */
 static bool ask_anew(struct trial *t, uint64_t now) {
 	bool is_asked = false;
 
 	for (size_t i = 0; i < t->o->n; i++) {
 		struct issuer *s = &t->o->v[i];
+		uint64_t last = s->keys != NULL ? s->anew_ns : s->asked_ns;
 		uint64_t pause = s->keys != NULL ? UNKNOWN_KEY_NS : NO_KEYS_NS;
 
-		if (s->asked_ns == 0 || now >= s->asked_ns + pause)
+		if (last == 0 || now >= last + pause) {
+			s->anew_ns = now;
 			refresh(t->o, s, now);
+		}
 		is_asked = is_asked || s->fetch_id != 0;
 	}
 	return is_asked;

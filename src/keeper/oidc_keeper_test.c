@@ -88,20 +88,26 @@ static void fetched(struct world *w, uint64_t id, uint32_t status, struct str bo
 	buf_fini(&b);
 }
 
-static void serve_keys(struct world *w) {
+static void serve_key_set(struct world *w) {
 	uint64_t id = 0;
 	struct buf b;
 
-	if (!fetch_comes(w, "https://idp.example/.well-known/openid-configuration", &id))
-		return;
-	fetched(w, id, 200,
-	        STR("{\"issuer\":\"https://idp.example\",\"jwks_uri\":\"https://idp.example/k\"}"));
 	if (!fetch_comes(w, "https://idp.example/k", &id))
 		return;
 	buf_init(&b, MIB);
 	idp_jwks(&b, &w->key, 1);
 	fetched(w, id, 200, buf_peek(&b));
 	buf_fini(&b);
+}
+
+static void serve_keys(struct world *w) {
+	uint64_t id = 0;
+
+	if (!fetch_comes(w, "https://idp.example/.well-known/openid-configuration", &id))
+		return;
+	fetched(w, id, 200,
+	        STR("{\"issuer\":\"https://idp.example\",\"jwks_uri\":\"https://idp.example/k\"}"));
+	serve_key_set(w);
 }
 
 /* Refused, and `why` says so; text may be NULL. */
@@ -180,6 +186,10 @@ TEST(oidc_keeper_says_why) {
 	refused(&w, 4, forged, "token-signature", "not made with key k1");
 	refused(&w, 5, none, "token-algorithm", "\\\"none\\\" is not accepted");
 	refused(&w, 6, stranger, "no-mapping", "none of the 1 mappings");
+	/* The issuer is asked for a key that it does not have, and then not again for a minute. */
+	lab_admit(&w.l, 10, &(struct lab_asking){ .token = unknown });
+	serve_key_set(&w);
+	(void)lab_refused(&w.l, 10, H_EREFUSED, NULL);
 	refused(&w, 7, unknown, "token-key-unknown", "no key is named k2");
 	refused(&w, 8, "eyJ.x.y", "token-malformed", "not base64url");
 	refused(&w, 9, "hunter2", "malformed-proof", NULL);
