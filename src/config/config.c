@@ -73,7 +73,8 @@ char *config_file_read(const char *path, size_t max, size_t *ret_len, struct err
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		(void)err_set(e, H_EIO, "cannot read %s: %s", path, strerror(errno));
+		(void)err_set(e, fd < 0 && errno == ENOENT ? H_ENOTFOUND : H_EIO,
+		              "cannot read %s: %s", path, strerror(errno));
 		return NULL;
 	}
 	if (!S_ISREG(st.st_mode)) {
@@ -88,22 +89,26 @@ char *config_file_read(const char *path, size_t max, size_t *ret_len, struct err
 
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got <= 0 || n + (size_t)got > max) {
-			n += got > 0 ? (size_t)got : 0;
+		if (got < 0) /* half a file is not the file */
+			(void)err_set(e, H_EIO, "cannot read %s: %s", path, strerror(errno));
+		n += got > 0 ? (size_t)got : 0;
+		if (got < 0)
+			goto failed;
+		if (got == 0 || n > max)
 			break;
-		}
-		n += (size_t)got;
 	}
 	if (n > max) {
 		(void)err_set(e, H_ELIMIT, "%s is larger than %zu bytes", path, max);
-		wipe(text, max + 1);
-		free(text);
-		return NULL;
+		goto failed;
 	}
 	text[n] = '\0';
 	if (ret_len != NULL)
 		*ret_len = n;
 	return text;
+failed:
+	wipe(text, max + 1);
+	free(text);
+	return NULL;
 }
 
 /* Absolute directory of a file that exists. */

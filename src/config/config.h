@@ -231,7 +231,8 @@ int config_size_parse(struct str s, uint64_t *ret) must_use;
 void config_size_text(char *out, size_t cap, uint64_t n);
 
 /* The whole file, NUL-terminated, at most max bytes, regular files only; NULL with e filled (never
- * the content). *ret_len may be NULL. The caller wipes and frees. */
+ * the content): H_ENOTFOUND only when there is no such file. *ret_len may be NULL. The caller wipes and
+ * frees. */
 char *config_file_read(const char *path, size_t max, size_t *ret_len, struct err *e) must_use;
 
 #endif

@@ -380,6 +380,10 @@ TEST(config_file_read_bounds) {
 	CHECK(unlink(path) == 0);
 	e = (struct err){ 0 };
 	CHECK(config_file_read(path, 4, &n, &e) == NULL);
+	CHECK_EQ_I(e.code, H_ENOTFOUND);
+	e = (struct err){ 0 };
+	CHECK(config_file_read("/dev/null/x", 4, &n, &e) ==
+	      NULL); /* not to be looked at: who knows */
 	CHECK_EQ_I(e.code, H_EIO);
 	e = (struct err){ 0 };
 	CHECK(config_file_read("/tmp", 4, &n, &e) == NULL);

@@ -53,41 +53,55 @@ static int ssl_failed(struct err *e, const char *what) {
 	return err_set(e, H_ETLS, "cannot make %s", what);
 }
 
-/* A key of a file, or a new one written to it. */
-static EVP_PKEY *key_get(const char *path, struct err *e) {
-	struct err ignored = { 0 };
-	size_t n = 0;
-	char *text = config_file_read(path, CONFIG_PEM_MAX, &n, &ignored);
-	EVP_PKEY *key = NULL;
-	BIO *b;
+static EVP_PKEY *key_parse(const char *path, const char *text, size_t n, struct err *e) {
+	BIO *b = BIO_new_mem_buf(text, (int)n);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(b, NULL, NULL, NULL);
 
-	if (text != NULL) {
-		b = BIO_new_mem_buf(text, (int)n);
-		key = PEM_read_bio_PrivateKey(b, NULL, NULL, NULL);
-		BIO_free(b);
-		wipe(text, n);
-		free(text);
-		if (key == NULL)
-			(void)err_set(e, H_EFORMAT, "%s is not a private key", path);
-		return key;
-	}
-	key = EVP_EC_gen("P-256");
-	b = BIO_new(BIO_s_secmem());
+	BIO_free(b);
+	if (key == NULL)
+		(void)err_set(e, H_EFORMAT, "%s is not a private key", path);
+	return key;
+}
+
+static EVP_PKEY *key_make(const char *path, struct err *e) {
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	BIO *b = BIO_new(BIO_s_secmem());
+	int rc = 0;
+
 	if (key == NULL || b == NULL ||
 	    PEM_write_bio_PKCS8PrivateKey(b, key, NULL, NULL, 0, NULL, NULL) != 1) {
-		(void)ssl_failed(e, "a private key");
-		EVP_PKEY_free(key);
-		key = NULL;
+		rc = ssl_failed(e, "a private key");
 	} else {
 		char *p;
 		long len = BIO_get_mem_data(b, &p);
 
-		if (file_write(path, str_mem(p, (size_t)len), 0600, e) < 0) {
-			EVP_PKEY_free(key);
-			key = NULL;
-		}
+		rc = file_write(path, str_mem(p, (size_t)len), 0600, e);
 	}
 	BIO_free(b);
+	if (rc < 0) {
+		EVP_PKEY_free(key);
+		key = NULL;
+	}
+	return key;
+}
+
+/* The key of a file; a new one only where there is none: a key that cannot be read now (no right, no
+ * descriptors left, a disk that fails) is still the one that clients trust. */
+static EVP_PKEY *key_get(const char *path, struct err *e) {
+	struct err reading = { 0 };
+	size_t n = 0;
+	char *text = config_file_read(path, CONFIG_PEM_MAX, &n, &reading);
+
+	if (text == NULL && reading.code == H_ENOTFOUND)
+		return key_make(path, e);
+	if (text == NULL) {
+		(void)err_set(e, reading.code, "%s; it is not replaced by a new key", reading.text);
+		return NULL;
+	}
+	EVP_PKEY *key = key_parse(path, text, n, e);
+
+	wipe(text, n);
+	free(text);
 	return key;
 }
 

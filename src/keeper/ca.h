@@ -1,7 +1,7 @@
 /*
  * ca.h: the private certification authority of a gateway that was given no certificate.
  *
- *   <store>/keeper/ca.key      P-256 private key, 0600
+ *   <store>/keeper/ca.key      P-256 private key, 0600; made when it is not there, never replaced
  *   <store>/ca.pem             the root, for clients to trust; ten years
  *   <store>/keeper/leaf.key, leaf.pem   made anew when under 30 of its 90 days are left, or when the
  *                              names that it must carry changed

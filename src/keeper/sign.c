@@ -49,10 +49,10 @@ static int key_get(struct keeper *k, struct err *e) {
 	struct err reading = { 0 };
 	size_t n = 0;
 
-	if (access(path, F_OK) != 0)
-		return key_make(k, path, e);
 	char *text = config_file_read(path, 256, &n, &reading);
 
+	if (text == NULL && reading.code == H_ENOTFOUND)
+		return key_make(k, path, e);
 	if (text == NULL)
 		return err_set(e, reading.code, "%s", reading.text);
 	int rc = key_parse(k, str_mem(text, n), e);
