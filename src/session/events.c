@@ -12,7 +12,9 @@
  *
  * How much is not yet durable is known without a queue: one sample (seq, bytes recorded up to it) is
  * in flight; when it became durable, all bytes up to it are, and the next sample is taken. The result
- * errs on the safe side, by at most what was recorded during one commit.
+ * errs on the safe side, by at most what was recorded during one commit. A session may have UNDURABLE_SHARE
+ * of it; what it has beyond that, up to UNDURABLE_MAX, is taken from a budget of the process (budget.h), and
+ * while there is none the target's socket is not read.
  *
  * A session whose recording failed is deaf: its last events (the error, END) are written if there is
  * room, and lost without a hole in seq if there is none.
@@ -20,6 +22,7 @@
 #include "session/shell.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 bool rec_holds(const struct session *s, enum side to) {
 	if (s->is_deaf || s->state != S_LIVE)
@@ -173,16 +176,29 @@ bool rec_refresh(struct session *s) {
 	return true;
 }
 
+void rec_return_budget(struct session *s) {
+	(void)budget_set(&s->t->w->undurable_budget, 0, &s->undurable_budget, 0);
+}
+
+/* Who is refused here has more than its share under way, so a commit of its own will ask again. */
 bool rec_is_behind(struct session *s) {
-	if (!s->is_bound || s->is_deaf)
+	struct worker *w = s->t->w;
+
+	if (!s->is_bound || s->is_deaf) {
+		rec_return_budget(s);
 		return false;
+	}
 	if (s->durable == s->seq)
 		s->rec_known = s->rec_bytes;
 	if (s->rec_mark_seq == 0 && s->durable < s->seq) {
 		s->rec_mark_seq = s->seq;
 		s->rec_mark_bytes = s->rec_bytes;
 	}
-	return s->rec_bytes - s->rec_known > UNDURABLE_MAX;
+	uint64_t n = s->rec_bytes - s->rec_known;
+
+	return n > UNDURABLE_MAX ||
+	       !budget_set(&w->undurable_budget, w->undurable_budget_max, &s->undurable_budget,
+	                   budget_beyond(n, UNDURABLE_SHARE));
 }
 
 bool rec_end(struct session *s, int code) {
@@ -201,7 +217,7 @@ bool rec_end(struct session *s, int code) {
 	return put_ring(s, &r) || s->is_deaf || no_room(s) != 0;
 }
 
-void rec_end_orphan(struct thread *t, uint32_t slot, uint32_t generation) {
+static bool put_orphan_end(struct thread *t, uint64_t id) {
 	static const uint64_t none[STREAM_COUNT];
 
 	buf_clear(&t->event);
@@ -210,11 +226,36 @@ void rec_end_orphan(struct thread *t, uint32_t slot, uint32_t generation) {
 	struct ring_event *e = ring_reserve(&t->ring, payload.n);
 
 	if (e == NULL)
-		return;
-	e->slot = slot;
-	e->generation = generation;
+		return false;
+	e->slot = (uint32_t)id;
+	e->generation = (uint32_t)(id >> 32);
 	e->seq = 1;
 	e->mono_ns = mono_ns();
 	e->type = REC_END;
 	memcpy(ring_payload(e), payload.p, payload.n);
+	return true;
+}
+
+void rec_end_orphan(struct thread *t, uint32_t slot, uint32_t generation) {
+	uint64_t id = (uint64_t)generation << 32 | slot;
+
+	if (t->orphans.len == 0 && put_orphan_end(t, id))
+		return;
+	w_u64(&t->orphans, id);
+	/* The recorder ends what is bound when the worker goes; until then such a one shows as open. */
+	if (t->orphans.bad)
+		log_error("worker.orphan.lost", kv_uint("slot", slot));
+	t->orphans.bad = false;
+}
+
+bool rec_flush_orphans(struct thread *t) {
+	while (t->orphans.len != 0) {
+		struct rd r = rd_of(buf_peek(&t->orphans));
+
+		if (!put_orphan_end(t, rd_u64(&r)))
+			return false;
+		buf_consume(&t->orphans, sizeof(uint64_t));
+	}
+	buf_trim(&t->orphans, false);
+	return true;
 }

@@ -110,6 +110,7 @@ void session_free(struct session *s) {
 	timer_stop(t->loop, &s->core_timer);
 	for (enum side i = 0; i < SIDE_COUNT; i++)
 		side_fini(s, i);
+	rec_return_budget(s);
 	leave_pre(s);
 	if (!list_empty(&s->link))
 		(void)atomic_fetch_sub(&t->session_count, 1);
@@ -312,7 +313,13 @@ static void wait_for_what(struct session *s) {
 		side_want(d);
 		waits = waits || side_waits_for_commit(d);
 	}
-	if (s->state == S_LIVE && !s->is_deaf && (waits || rec_is_behind(s)))
+	if (s->state != S_LIVE || s->is_deaf) {
+		list_drop(&s->wait_link);
+		rec_return_budget(s);
+		return;
+	}
+	/* Who holds a part of the budget waits for the commit that sets it free. */
+	if (rec_is_behind(s) || s->undurable_budget != 0 || waits)
 		session_wait(s);
 	else
 		list_drop(&s->wait_link);

@@ -28,6 +28,7 @@
 #include "loop/loop.h"
 #include "net/addr.h"
 #include "record/event.h"
+#include "session/budget.h"
 #include "session/conn.h"
 #include "session/proto.h"
 #include "session/snap.h"
@@ -40,6 +41,9 @@
 #define LANE_MAX ((size_t)512 * 1024)
 #define UNHEARD_MAX ((uint64_t)1024 * 1024) /* of the target, once the client cannot be told */
 #define UNDURABLE_MAX ((uint64_t)1024 * 1024)
+#define UNDURABLE_SHARE ((uint64_t)64 * 1024) /* of that, what needs no budget: nobody starves */
+#define UNDURABLE_BUDGET_MAX ((uint64_t)64 * 1024 * 1024)
+#define ORPHANS_MAX ((size_t)64 * 1024) /* ENDs that wait for room, of 8 bytes each */
 #define NEED_BUDGET_MAX ((uint64_t)256 * 1024 * 1024)
 #define KEEPER_HOLD_NS (10 * NS_PER_S)
 #define ADMIT_NS (40 * NS_PER_S)
@@ -88,7 +92,8 @@ struct side_state {
 	size_t view_len;
 	uint64_t owed; /* ordered from the front of what is held (and of what will come) */
 	uint64_t read_ns;
-	size_t need, budget;
+	size_t need;
+	uint64_t budget;
 
 	struct buf lane; /* orders for this receiving side that could not be carried out yet */
 	struct buf out;
@@ -128,7 +133,8 @@ struct session {
 	uint64_t off[STREAM_COUNT];     /* recorded */
 	uint64_t ordered[STREAM_COUNT]; /* recorded or queued */
 	uint64_t rec_bytes, rec_known, rec_mark_seq,
-		rec_mark_bytes; /* not yet durable: see events.c */
+		rec_mark_bytes;    /* not yet durable: see events.c */
+	uint64_t undurable_budget; /* part of the worker's, beyond UNDURABLE_SHARE */
 
 	uint64_t unheard; /* bytes of the target since the client could not be written any more */
 
@@ -204,9 +210,10 @@ struct thread {
 	struct list sessions, pre, waiting, busy, dead;
 	_Atomic uint32_t session_count;
 
-	struct buf outbox; /* messages that the keeper's socket did not take */
-	struct buf event;  /* head or payload of the event being written */
-	uint8_t *scratch;  /* WINDOW_MAX: plain bytes of one read */
+	struct buf outbox;  /* messages that the keeper's socket did not take */
+	struct buf orphans; /* generation and slot, of which END waits for room in the ring */
+	struct buf event;   /* head or payload of the event being written */
+	uint8_t *scratch;   /* WINDOW_MAX: plain bytes of one read */
 	struct tls_scratch *tls_scratch;
 	uint8_t *ipc_buf;
 
@@ -233,7 +240,8 @@ struct worker {
 	struct thread *threads;
 	unsigned thread_count;
 	_Atomic uint32_t preadmission_count;
-	_Atomic uint64_t need_budget;
+	_Atomic uint64_t need_budget, undurable_budget;
+	uint64_t undurable_budget_max; /* UNDURABLE_BUDGET_MAX; tests make it small */
 	_Atomic int drained_threads;
 	struct snap_box snap;
 	const struct proto *(*find_proto)(struct str name);
@@ -263,11 +271,15 @@ bool rec_flush_pre(struct session *s);
 bool rec_refresh(struct session *s);
 /* True when so much is not yet durable that the target must wait. */
 bool rec_is_behind(struct session *s);
+/* The session takes part in durability no more: its part of the budget is others'. */
+void rec_return_budget(struct session *s);
 /* END with what was forwarded before it; false: no room now. */
 bool rec_end(struct session *s, int code);
 bool rec_holds(const struct session *s, enum side to);
-/* END for a slot that was bound for a session which is gone. */
+/* END for a slot that was bound for a session which is gone: now, or when the ring has room. */
 void rec_end_orphan(struct thread *t, uint32_t slot, uint32_t generation);
+/* The ENDs that wait, as far as the ring has room; true when none is left. */
+bool rec_flush_orphans(struct thread *t);
 
 /* ---- orders.c ---- */
 uint64_t orders_emit(struct order_sink *sink, const struct order *o);

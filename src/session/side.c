@@ -55,8 +55,7 @@ int side_open(struct session *s, enum side which, int fd) {
 }
 
 static void return_budget(struct side_state *d) {
-	(void)atomic_fetch_sub(&d->s->t->w->need_budget, d->budget);
-	d->budget = 0;
+	(void)budget_set(&d->s->t->w->need_budget, NEED_BUDGET_MAX, &d->budget, 0);
 }
 
 void side_close(struct side_state *d) {
@@ -132,13 +131,8 @@ bool side_need(struct side_state *d, uint64_t n) {
 	}
 	if (d->s->state != S_LIVE || all > NEED_BUDGET_MAX)
 		return false;
-	uint64_t more = all - d->budget;
-
-	if (atomic_fetch_add(&w->need_budget, more) + more > NEED_BUDGET_MAX) {
-		(void)atomic_fetch_sub(&w->need_budget, more);
+	if (!budget_set(&w->need_budget, NEED_BUDGET_MAX, &d->budget, all))
 		return false;
-	}
-	d->budget += more;
 	d->in.max = MAX(d->in.max, d->budget);
 	d->need = (size_t)n;
 	return true;

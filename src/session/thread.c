@@ -260,6 +260,7 @@ static void on_turn_end(void *arg) {
 	struct thread *t = arg;
 
 	serve_busy(t);
+	(void)rec_flush_orphans(t); /* before the sessions that wait for the same room */
 	publish(t);
 	let_go(t);
 	publish(t); /* letting go may have recorded: ends, relays that had waited */
@@ -273,7 +274,7 @@ static bool before_sleep(void *arg) {
 
 	if (!list_empty(&t->busy))
 		return false;
-	if (list_empty(&t->waiting))
+	if (list_empty(&t->waiting) && t->orphans.len == 0)
 		return true;
 	t->is_asleep = ring_worker_may_sleep(&t->ring);
 	return t->is_asleep;
@@ -317,7 +318,7 @@ static void check_drain(struct thread *t, uint64_t now) {
 		t->is_drain_killed = true;
 		kill_all(t, H_EDRAIN);
 	}
-	if (list_empty(&t->sessions) && t->drain_ns != 0) {
+	if (list_empty(&t->sessions) && t->orphans.len == 0 && t->drain_ns != 0) {
 		t->drain_ns = 0;
 		t->is_drain_killed = true;
 		worker_thread_drained(t->w);
@@ -353,6 +354,7 @@ static void init_lists(struct thread *t) {
 
 static void init_buffers(struct thread *t) {
 	buf_init(&t->event, 8 * KIB);
+	buf_init(&t->orphans, ORPHANS_MAX);
 	buf_init(&t->outbox, 4 * MIB);
 	t->scratch = xmalloc(WINDOW_MAX);
 	t->tls_scratch = xmalloc(sizeof(*t->tls_scratch));
@@ -393,6 +395,7 @@ void thread_fini(struct thread *t) {
 	loop_free(&t->loop);
 	ring_unmap(&t->ring);
 	buf_fini(&t->event);
+	buf_fini(&t->orphans);
 	buf_fini(&t->outbox);
 	wipe(t->scratch, WINDOW_MAX);
 	free(t->scratch);

@@ -323,6 +323,7 @@ int worker_init(struct worker *w, const struct start *start) {
 		              .supervisor = start->supervisor,
 		              .keeper = start->peer[ROLE_KEEPER],
 		              .recorder_event = start->recorder_event,
+		              .undurable_budget_max = UNDURABLE_BUDGET_MAX,
 		              .find_proto = proto_find };
 	w->thread_count = MAX(start->thread_count, 1u);
 	w->listen_again.fn = on_listen_again;
