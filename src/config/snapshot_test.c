@@ -27,6 +27,7 @@ static void build(struct buf *b, uint8_t hash[SHA256_SIZE], const char *key) {
 	struct snapshot s = { .sessions_max = 7,
 		              .preadmission_max = 8,
 		              .admission_ns = 9,
+		              .domain = STR("pg.example"),
 		              .listeners = l,
 		              .listener_count = 2,
 		              .targets = t,
@@ -53,6 +54,7 @@ TEST(snapshot_round_trip) {
 	CHECK(memcmp(hash, s.hash, SHA256_SIZE) == 0);
 	CHECK_EQ_U(s.sessions_max, 7);
 	CHECK_EQ_U(s.admission_ns, 9);
+	CHECK_EQ_STR(s.domain, STR("pg.example"));
 	CHECK_EQ_STR(s.listeners[0].key_pem, STR("key"));
 	CHECK(!s.listeners[1].has_tls);
 	for (size_t i = 0; i < s.target_count; i++)

@@ -16,6 +16,7 @@ static const char text[] =
 	"apiVersion: hansard/v1\nkind: Connection\nmetadata: { name: any }\nspec:\n"
 	"  protocol: postgres\n  address: 127.0.0.1:1\n"
 	"  databases: { allow: [\"*\"] }\n"
+	"  replication: allow\n"
 	"  roles: { default: { user: regress, auth: trust } }\n"
 	"  access: [ { groups: [agents], roles: [default] } ]\n";
 
@@ -80,6 +81,17 @@ TEST(decide_each_reason) {
 	EXPECT(k.admit.connection = STR("shoop"), REFUSE_NO_CONNECTION);
 	EXPECT(k.ask.protocol = STR("mysql"), REFUSE_NO_CONNECTION);
 	EXPECT(k.admit.role = STR("rw"), REFUSE_NO_ROLE);
+	/* routed by host or database: a user name that is no role means the default one */
+	EXPECT((k.admit.role = STR("postgres"), k.admit.is_role_optional = true), REFUSE_NO_ACCESS);
+	EXPECT((k.admit.role = STR("postgres"), k.admit.is_role_optional = true,
+	        k.who.groups[0] = STR("admins")),
+	       REFUSE_NONE);
+	EXPECT((k.admit.is_role_optional = true), REFUSE_NONE); /* ro is one */
+	EXPECT(k.admit.wants_replication = true, REFUSE_REPLICATION);
+	EXPECT((k.admit.wants_replication = true, k.admit.connection = STR("any"),
+	        k.admit.role = STR_NONE, k.admit.database = STR("x")),
+	       REFUSE_NONE);
+	EXPECT((k.admit.wants_replication = true, k.who.group_count = 0), REFUSE_NO_ACCESS);
 	EXPECT(k.admit.role = STR("default"), REFUSE_NO_ACCESS); /* another group's role */
 	EXPECT(k.admit.role = STR_NONE, REFUSE_NO_ACCESS);
 	EXPECT((k.who.groups[0] = STR("admins"), k.admit.role = STR_NONE), REFUSE_NONE);

@@ -293,6 +293,43 @@ static void cancel(struct lab *l, const uint8_t key[4]) {
 	buf_fini(&b);
 }
 
+/* A key is found whole: the beginning of a long one is none, nor is a short one with a tail. */
+TEST(keeper_long_cancel_keys) {
+	struct lab l;
+	struct ipc_msg m;
+	struct grant_msg g, h;
+	char token[128], id[64];
+	struct buf b;
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	REQUIRE(lab_granted(&l, 55,
+	                    &(struct lab_asking){ .token = token, .slot = 9, .key_size = 32 }, &g));
+	REQUIRE(lab_granted(&l, 56, &(struct lab_asking){ .token = token, .slot = 10 }, &h));
+	CHECK_EQ_U(g.g.cancel_key_size, 32);
+	CHECK_EQ_U(h.g.cancel_key_size, 4);
+	for (size_t n = 0; n <= 40; n++) {
+		static uint8_t key[2][40];
+
+		memcpy(key[0], g.g.cancel_key, 32);
+		memcpy(key[1], h.g.cancel_key, 4);
+		for (size_t i = 0; i < 2; i++) {
+			buf_init(&b, 256);
+			w_u32(&b, 777);
+			w_vstr(&b, str_mem(key[i], n));
+			w_vstr(&b, STR("10.1.2.3:9"));
+			lab_put(&l, l.worker, IPC_CANCEL, 0, &b);
+			buf_fini(&b);
+			if (n != (i == 0 ? 32 : 4))
+				continue;
+			REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
+			CHECK_EQ_U(m.id, 55 + i);
+		}
+	}
+	CHECK(lab_quiet(&l, l.worker));
+	lab_fini(&l);
+}
+
 TEST(keeper_cancels_and_dials) {
 	struct lab l;
 	struct ipc_msg m;

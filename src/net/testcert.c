@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -13,7 +14,7 @@ static void to_text(BIO *b, char *out, size_t cap) {
 	BIO_free(b);
 }
 
-static void sign(X509 *x, EVP_PKEY *key, const char *san) {
+static void sign(X509 *x, EVP_PKEY *key, const char *san, const char *digest) {
 	X509_NAME *name = X509_get_subject_name(x);
 	X509V3_CTX ctx;
 
@@ -30,15 +31,35 @@ static void sign(X509 *x, EVP_PKEY *key, const char *san) {
 
 	(void)X509_add_ext(x, e, -1);
 	X509_EXTENSION_free(e);
-	(void)X509_sign(x, key, EVP_sha256());
+	(void)X509_sign(x, key, digest != NULL ? EVP_get_digestbyname(digest) : NULL);
+}
+
+static EVP_PKEY *key_make(const char *algorithm) {
+	if (strcmp(algorithm, "EC") == 0)
+		return EVP_EC_gen("P-256");
+	if (strcmp(algorithm, "ED25519") == 0)
+		return EVP_PKEY_Q_keygen(NULL, NULL, algorithm);
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, algorithm, NULL);
+	EVP_PKEY *key = NULL;
+
+	(void)EVP_PKEY_keygen_init(ctx);
+	(void)EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048);
+	(void)EVP_PKEY_generate(ctx, &key);
+	EVP_PKEY_CTX_free(ctx);
+	return key;
 }
 
 void testcert_make(struct testcert *c, const char *san) {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	testcert_make_as(c, san, "EC", "SHA256");
+}
+
+void testcert_make_as(struct testcert *c, const char *san, const char *algorithm,
+                      const char *digest) {
+	EVP_PKEY *key = key_make(algorithm);
 	X509 *x = X509_new();
 	BIO *cert = BIO_new(BIO_s_mem()), *pem = BIO_new(BIO_s_mem());
 
-	sign(x, key, san);
+	sign(x, key, san, digest);
 	(void)PEM_write_bio_X509(cert, x);
 	(void)PEM_write_bio_PrivateKey(pem, key, NULL, NULL, 0, NULL, NULL);
 	to_text(cert, c->cert, sizeof(c->cert));

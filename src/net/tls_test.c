@@ -1,6 +1,8 @@
 /* tls_test.c: handshakes, verification, bytes through small sockets, ends. */
 #include "net/tls.h"
 
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -22,6 +24,17 @@ static void setup(void) {
 	tls_setup();
 	testcert_make(&cert, "DNS:localhost,IP:127.0.0.1,IP:::1");
 	testcert_make(&other, "DNS:elsewhere");
+}
+
+static unsigned cert_digest(const char *pem, const char *digest, uint8_t out[64]) {
+	BIO *b = BIO_new_mem_buf(pem, -1);
+	X509 *x = PEM_read_bio_X509(b, NULL, NULL, NULL);
+	unsigned n = 0;
+
+	(void)X509_digest(x, EVP_get_digestbyname(digest), out, &n);
+	X509_free(x);
+	BIO_free(b);
+	return n;
 }
 
 static void pair_make(struct pair *p, enum tls_verify verify, const char *ca, const char *name) {
@@ -112,6 +125,95 @@ TEST(tls_facts) {
 	CHECK(tls_peer_sha256(p.client, sha));
 	CHECK(memcmp(hash, sha, 32) == 0);
 	CHECK(!tls_peer_sha256(p.server, sha));
+	pair_free(&p);
+}
+
+struct binding_case {
+	const char *algorithm, *signed_with, *hashed_with; /* NULL: nothing to bind to */
+};
+
+/* RFC 5929 §4.1: the certificate's own hash, MD5 and SHA-1 lifted; both ends see the same. */
+TEST(tls_end_points) {
+	static const struct binding_case cases[] = {
+		{ "EC", "SHA256", "SHA256" },      { "EC", "SHA384", "SHA384" },
+		{ "EC", "SHA512", "SHA512" },      { "RSA", "SHA224", "SHA224" },
+		{ "RSA-PSS", "SHA384", "SHA384" }, { "ED25519", NULL, NULL },
+	};
+
+	setup();
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct testcert kept = cert;
+		struct pair p;
+		uint8_t peer[64] = { 0 }, own[64] = { 1 }, want[64];
+		unsigned n = 0;
+
+		testcert_make_as(&cert, "DNS:localhost", cases[i].algorithm, cases[i].signed_with);
+		pair_make(&p, TLS_VERIFY_NONE, "", "");
+		if (!CHECK_EQ_I(shake(&p), 1))
+			test_note("%s", cases[i].algorithm);
+		if (cases[i].hashed_with != NULL)
+			n = cert_digest(cert.cert, cases[i].hashed_with, want);
+		CHECK_EQ_U(tls_end_point(p.client, peer), n);
+		CHECK_EQ_U(tls_own_end_point(p.server, own), n);
+		CHECK(n == 0 || (memcmp(peer, want, n) == 0 && memcmp(own, want, n) == 0));
+		CHECK_EQ_U(tls_end_point(p.server, peer), 0);
+		CHECK_EQ_U(tls_own_end_point(p.client, peer), 0);
+		pair_free(&p);
+		cert = kept;
+	}
+}
+
+/* What is agreed on, or H_ETLS. */
+static int agree(const char *offered, const char *accepted, char agreed[32]) {
+	struct pair p;
+
+	pair_make(&p, TLS_VERIFY_NONE, "", "");
+	int rc = offered[0] != '\0' ? tls_alpn(p.client, str_of(offered)) : 0;
+
+	if (rc == 0 && accepted[0] != '\0')
+		rc = tls_alpn(p.server, str_of(accepted));
+	if (rc == 0)
+		rc = shake(&p);
+	struct str name = rc == 1 ? tls_alpn_agreed(p.server) : STR_NONE;
+
+	if (rc == 1)
+		CHECK_EQ_STR(name, tls_alpn_agreed(p.client));
+	(void)str_copy(agreed, 32, name);
+	pair_free(&p);
+	return rc;
+}
+
+TEST(tls_alpn_names) {
+	char name[32];
+
+	setup();
+	CHECK_EQ_I(agree("postgresql", "postgresql", name), 1);
+	CHECK_EQ_STR(str_of(name), STR("postgresql"));
+	CHECK_EQ_I(agree("", "postgresql", name), 1);
+	CHECK_EQ_STR(str_of(name), STR_NONE);
+	CHECK_EQ_I(agree("http/1.1", "", name), 1);
+	CHECK_EQ_STR(str_of(name), STR_NONE);
+	CHECK_EQ_I(agree("http/1.1", "postgresql", name), H_ETLS);
+	CHECK_EQ_I(agree("postgresq", "postgresql", name), H_ETLS);
+	CHECK_EQ_I(agree("0123456789012345678901234567890123456789", "", name), H_EFORMAT);
+}
+
+/* Bytes that were read before TLS was made: the whole first flight, in front of what comes. */
+TEST(tls_takes_what_was_read_before) {
+	struct pair p;
+	uint8_t flight[8192];
+
+	setup();
+	pair_make(&p, TLS_VERIFY_NONE, "", "");
+	CHECK_EQ_I(tls_handshake(p.client, p.scratch), 0);
+	ssize_t n = read(p.fd[0], flight, sizeof(flight));
+
+	REQUIRE(n > 10);
+	CHECK_EQ_I(tls_feed(p.server, str_mem(flight, 7)), 0);
+	CHECK_EQ_I(tls_feed(p.server, str_mem(flight + 7, (size_t)n - 7)), 0);
+	CHECK_EQ_I(shake(&p), 1);
+	CHECK_EQ_I(tls_write(p.client, p.scratch, STR("hello")), 5);
+	CHECK_EQ_I(tls_read(p.server, p.scratch, flight, sizeof(flight)), 5);
 	pair_free(&p);
 }
 
