@@ -291,33 +291,12 @@ static void on_begin(void *arg, const struct view_command *c) {
 	put_params(x, c);
 }
 
-static const char *field_key(uint8_t code) {
-	static const struct {
-		char code;
-		const char *key;
-	} keys[] = {
-		{ 'S', "severity_shown" }, { 'V', "severity" },
-		{ 'C', "sqlstate" },       { 'M', "message" },
-		{ 'D', "detail" },         { 'H', "hint" },
-		{ 'P', "position" },       { 'p', "internal_position" },
-		{ 'q', "internal_query" }, { 'W', "where" },
-		{ 's', "schema" },         { 't', "table" },
-		{ 'c', "column" },         { 'd', "data_type" },
-		{ 'n', "constraint" },     { 'F', "file" },
-		{ 'L', "line" },           { 'R', "routine" },
-	};
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-		if (keys[i].code == (char)code)
-			return keys[i].key;
-	return NULL;
-}
-
 static void put_fields(struct jw *j, struct pg_fields fields) {
 	struct pg_field f;
 	jw_obj(j);
 	while (pg_fields_next(&fields, &f)) {
 		char other[] = "field_?";
-		const char *key = field_key(f.code);
+		const char *key = pg_field_key(f.code);
 		other[6] = (char)(f.code >= 0x21 && f.code < 0x7f ? f.code : '?');
 		jw_kv_str(j, key != NULL ? key : other, f.value);
 	}

@@ -228,25 +228,12 @@ static void on_complete(void *arg, const struct view_command *c, struct str tag)
 		put_block(&p->out, tag, "  = ");
 }
 
-static const char *field_name(uint8_t code) {
-	static const struct {
-		char code;
-		const char *name;
-	} names[] = {
-		{ 'S', "severity" },       { 'V', "severity" },
-		{ 'C', "code" },           { 'M', "message" },
-		{ 'D', "detail" },         { 'H', "hint" },
-		{ 'P', "position" },       { 'p', "internal position" },
-		{ 'q', "internal query" }, { 'W', "where" },
-		{ 's', "schema" },         { 't', "table" },
-		{ 'c', "column" },         { 'd', "type" },
-		{ 'n', "constraint" },     { 'F', "file" },
-		{ 'L', "line" },           { 'R', "routine" },
-	};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (names[i].code == (char)code)
-			return names[i].name;
-	return "field";
+/* "internal position" */
+static void put_field_name(struct buf *out, uint8_t code) {
+	const char *key = pg_field_key(code);
+
+	for (const char *p = key != NULL ? key : "field"; *p != '\0'; p++)
+		w_u8(out, *p == '_' ? ' ' : (uint8_t)*p);
 }
 
 /* "! ERROR 22012: division by zero" and every further field. */
@@ -272,7 +259,9 @@ static void put_fields(struct play *p, struct pg_fields fields) {
 	while (pg_fields_next(&fields, &f)) {
 		if (f.code == 'S' || f.code == 'V' || f.code == 'C' || f.code == 'M')
 			continue;
-		w_fmt(&p->out, "  !   %s: ", field_name(f.code));
+		w_bytes(&p->out, STR("  !   "));
+		put_field_name(&p->out, f.code);
+		w_bytes(&p->out, STR(": "));
 		text_safe(&p->out, f.value, TEXT_LINE);
 		w_u8(&p->out, '\n');
 	}

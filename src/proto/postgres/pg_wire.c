@@ -376,6 +376,29 @@ int pg_fields_parse(struct pg_fields *out, struct str body) {
 	return rc;
 }
 
+const char *pg_field_key(uint8_t code) {
+	static const struct {
+		char code;
+		const char *key;
+	} keys[] = {
+		{ 'S', "severity_shown" }, { 'V', "severity" },
+		{ 'C', "sqlstate" },       { 'M', "message" },
+		{ 'D', "detail" },         { 'H', "hint" },
+		{ 'P', "position" },       { 'p', "internal_position" },
+		{ 'q', "internal_query" }, { 'W', "where" },
+		{ 's', "schema" },         { 't', "table" },
+		{ 'c', "column" },         { 'd', "data_type" },
+		{ 'n', "constraint" },     { 'F', "file" },
+		{ 'L', "line" },           { 'R', "routine" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		if (keys[i].code == (char)code)
+			return keys[i].key;
+	}
+	return NULL;
+}
+
 bool pg_fields_next(struct pg_fields *it, struct pg_field *out) {
 	uint8_t code = rd_u8(&it->rd);
 	if (code == 0)

@@ -200,6 +200,9 @@ struct pg_field {
 };
 int pg_fields_parse(struct pg_fields *out, struct str body) must_use; /* E, N of a target */
 bool pg_fields_next(struct pg_fields *it, struct pg_field *out);
+/* What a field is called in exports ("internal_position") and, with spaces, for people; NULL for a code that
+ * the protocol does not name. */
+const char *pg_field_key(uint8_t code);
 struct pg_error {
 	struct str severity; /* V where there is one (never translated), else S */
 	struct str sqlstate; /* C */

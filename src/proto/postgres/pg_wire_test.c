@@ -364,4 +364,18 @@ TEST(names_of_types) {
 	CHECK_EQ_U(pg_target_cap('Z'), 64 * KIB);
 }
 
+/* One table names the fields of an error, for exports and for people. */
+TEST(pg_field_keys_differ) {
+	static const char codes[] = "SVCMDHPpqWstcdnFLR";
+
+	for (size_t i = 0; i + 1 < sizeof(codes); i++) {
+		REQUIRE(pg_field_key((uint8_t)codes[i]) != NULL);
+		for (size_t k = 0; k < i; k++)
+			CHECK(strcmp(pg_field_key((uint8_t)codes[i]),
+			             pg_field_key((uint8_t)codes[k])) != 0);
+	}
+	CHECK_EQ_STR(str_of(pg_field_key('q')), STR("internal_query"));
+	CHECK(pg_field_key('?') == NULL && pg_field_key(0) == NULL && pg_field_key(255) == NULL);
+}
+
 TEST_MAIN
