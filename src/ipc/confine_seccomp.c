@@ -41,11 +41,11 @@
 #define CALLS_FILES \
 	"access", "chmod", "copy_file_range", "faccessat", "faccessat2", "fadvise64", "fallocate", \
 		"fchmod", "fchmodat", "fchown", "fdatasync", "flock", "fstatfs", "fsync", \
-		"ftruncate", "getcwd", "getdents64", "ioprio_set", "link", "linkat", "lstat", \
-		"mkdir", "mkdirat", "newfstatat", "open", "openat", "openat2", "readlink", \
-		"readlinkat", "rename", "renameat", "renameat2", "rmdir", "sched_setscheduler", \
-		"setpriority", "stat", "statfs", "statx", "sync_file_range", "syncfs", "truncate", \
-		"umask", "unlink", "unlinkat", "utimensat"
+		"ftruncate", "getcwd", "getdents64", "link", "linkat", "lstat", "mkdir", \
+		"mkdirat", "newfstatat", "open", "openat", "openat2", "readlink", "readlinkat", \
+		"rename", "renameat", "renameat2", "rmdir", "stat", "statfs", "statx", \
+		"sync_file_range", "syncfs", "truncate", "umask", "unlink", "unlinkat", \
+		"utimensat"
 
 /* clang-format on */
 
@@ -184,6 +184,19 @@ static int add_sends(scmp_filter_ctx ctx, bool may_connect) {
 	               : rc;
 }
 
+/* The recorder's index thread makes itself idle (SCHED_IDLE, idle I/O class): a process of the same
+ * uid is not to be slowed down so, hence itself alone (0) and that policy alone. */
+static int add_idle(scmp_filter_ctx ctx) {
+	int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(sched_setscheduler), 2,
+	                          SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A1(SCMP_CMP_EQ, SCHED_IDLE));
+
+	if (rc == 0)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioprio_set), 2,
+		                      SCMP_A0(SCMP_CMP_EQ, 1 /* IOPRIO_WHO_PROCESS */),
+		                      SCMP_A1(SCMP_CMP_EQ, 0));
+	return rc == 0 ? 0 : H_EPERM;
+}
+
 static int add_role(scmp_filter_ctx ctx, enum role role) {
 	static const char *const connect_call[] = { "connect", NULL };
 	int rc = 0;
@@ -192,6 +205,8 @@ static int add_role(scmp_filter_ctx ctx, enum role role) {
 		rc = add(ctx, SCMP_ACT_ALLOW, calls_files);
 	if (rc == 0 && role == ROLE_KEEPER)
 		rc = add(ctx, SCMP_ACT_ALLOW, calls_keeper);
+	if (rc == 0 && role == ROLE_RECORDER)
+		rc = add_idle(ctx);
 	if (rc == 0 && role != ROLE_EGRESS)
 		rc = add(ctx, SCMP_ACT_KILL_PROCESS, connect_call);
 	if (rc < 0 || role != ROLE_EGRESS)

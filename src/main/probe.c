@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -238,6 +239,23 @@ static bool make_memfd(void) {
 
 	return fd >= 0;
 }
+/* What the index thread does, and no more. */
+static bool make_idle(void) {
+	const struct sched_param none = { .sched_priority = 0 };
+
+	return sched_setscheduler(0, SCHED_IDLE, &none) == 0 &&
+	       syscall(SYS_ioprio_set, 1, 0, 3 << 13) == 0;
+}
+static bool schedule_other(void) {
+	const struct sched_param none = { .sched_priority = 0 };
+
+	return sched_setscheduler(scene.neighbour, SCHED_IDLE, &none) == 0 ||
+	       sched_setscheduler(0, SCHED_BATCH, &none) == 0 ||
+	       syscall(SYS_ioprio_set, 1, scene.neighbour, 3 << 13) == 0;
+}
+static bool set_priority(void) {
+	return setpriority(PRIO_PROCESS, 0, 1) == 0;
+}
 static bool load_bpf(void) {
 	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY };
 
@@ -296,6 +314,9 @@ static const struct row {
 	{ "change uid", become_other },
 	{ "raise the core limit", core_dump },
 	{ "memfd", make_memfd },
+	{ "give way: idle scheduling of itself", make_idle },
+	{ "change scheduling otherwise", schedule_other },
+	{ "setpriority", set_priority },
 	{ "bpf", load_bpf },
 	{ "io_uring", io_uring },
 	{ "set the clock", set_clock },
