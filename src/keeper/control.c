@@ -577,6 +577,8 @@ static void on_conn(struct watch *w, unsigned events) {
 		conn_close(c);
 }
 
+/* Root, and the user of an unpackaged gateway. A group has no rights here: what can be read is the record,
+ * which such a group could not open, and what can be changed is who gets in. */
 static bool may_ask(int fd, struct conn *c) {
 	struct ucred cred;
 	socklen_t n = sizeof(cred);

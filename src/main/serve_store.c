@@ -2,7 +2,8 @@
  * serve_store.c: the store's directory, its lock, and control.sock.
  *
  *   <store>/lock          flock(2) held by supervisor, keeper and recorder (one open file)
- *   <store>/control.sock  0660; replaced at start, which only the holder of the lock does
+ *   <store>/control.sock  0600: for root and the user that started the gateway, which are those whom the
+ *                         keeper answers; replaced at start, which only the holder of the lock does
  *   <store>/record        recorder's, 0750
  *   <store>/keeper        keeper's, 0700
  *   <store>/ca.pem        keeper's; so with packaged users the store's directory is its group's to
@@ -13,7 +14,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -139,16 +139,13 @@ static int lock_store(struct serve_store *s, struct err *e) {
 /* Bound by way of the directory's descriptor: a store's path may be longer than a socket's. */
 static int bind_control(int dir, struct err *e) {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	const struct group *gr = geteuid() == 0 ? getgrnam("_hansard") : NULL;
 	auto_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	(void)snprintf(un.sun_path, sizeof(un.sun_path), "/proc/self/fd/%d/control.sock", dir);
 	(void)unlinkat(dir, "control.sock", 0);
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&un, sizeof(un)) != 0)
 		return fail(e, "cannot bind", "control.sock");
-	if (fchmodat(dir, "control.sock", 0660, 0) != 0 ||
-	    (gr != NULL && fchownat(dir, "control.sock", (uid_t)-1, gr->gr_gid, 0) != 0) ||
-	    listen(fd, 64) != 0)
+	if (fchmodat(dir, "control.sock", 0600, 0) != 0 || listen(fd, 64) != 0)
 		return fail(e, "cannot listen on", "control.sock");
 	return take_fd(&fd);
 }

@@ -110,7 +110,7 @@ TEST(serve_store_belongs_to_one) {
 	               dir);
 	REQUIRE(serve_store_open(&a, str_of(path), &e) == 0);
 	auto_free char *control = xasprintf("%s/control.sock", path);
-	CHECK(stat(control, &st) == 0 && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0660);
+	CHECK(stat(control, &st) == 0 && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0600);
 	CHECK_EQ_I(serve_store_open(&b, str_of(path), &e), H_EBUSY);
 	CHECK(strstr(e.text, "another gateway") != NULL);
 	CHECK(stat(control, &st) == 0); /* the loser took nothing away */
