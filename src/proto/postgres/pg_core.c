@@ -153,6 +153,10 @@ static int take_message(struct pg_core *c, struct str rest, uint64_t *ret_len) {
 		return broke(c, side, "unknown message type");
 	if (rc == 0)
 		return 0;
+	if (rc > 0 && h.type == 'p' && c->phase == &pg_phase_password && h.len > PG_PROOF_MAX)
+		return pg_fatal(c, H_ELIMIT, "54000",
+		                "the password is too long: before a session is admitted a client "
+		                "may send 16 KiB, tokens included");
 	if (rc < 0 || h.len > cap_of(c, side, h.type))
 		return broke(c, side, "invalid message length");
 	const struct pg_on *on = &table->on[h.type & (PG_TYPES - 1)];

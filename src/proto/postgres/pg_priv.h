@@ -93,6 +93,7 @@ extern const struct pg_table pg_password_table, pg_login_table, pg_settle_table;
 enum {
 	PG_EXPECT_MAX = 4096, /* see pg_flow.c on why a full queue only makes the client wait */
 	PG_TEXT_MAX = 1024,
+	PG_PROOF_MAX = 16 * 1024, /* a message before admission: what the shell keeps then */
 	PG_STATEMENT_MAX = 640,
 	PG_PORTAL_MAX = 128,
 	PG_NAME_KEY = 16,
