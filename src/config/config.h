@@ -39,6 +39,7 @@ enum config_tls {
 };
 enum config_negotiation { CONFIG_TLS_REQUEST, CONFIG_TLS_DIRECT };
 enum config_binding { CONFIG_BINDING_PREFER, CONFIG_BINDING_REQUIRE, CONFIG_BINDING_DISABLE };
+enum config_credentials { CONFIG_CREDENTIALS_REDACT, CONFIG_CREDENTIALS_KEEP };
 enum config_replication { CONFIG_REPLICATION_REFUSE, CONFIG_REPLICATION_ALLOW };
 enum config_auth { CONFIG_AUTH_SCRAM, CONFIG_AUTH_MD5, CONFIG_AUTH_PASSWORD, CONFIG_AUTH_TRUST };
 struct str config_tls_name(enum config_tls mode);
@@ -104,6 +105,7 @@ struct config_connection {
 	struct config_role *roles;
 	struct config_access *access;
 	uint32_t durable, results, hygiene;
+	uint32_t credentials; /* enum config_credentials */
 	uint64_t session_max_ns, connect_ns;
 };
 

@@ -160,6 +160,10 @@
 	  "for development: a crash loses the newest part of the record).") \
 	X(C_RESULTS, C, "spec.record.results", ENUM, results, "full", "full", RELOAD, \
 	  "How much of answers is kept.") \
+	X(C_CREDENTIALS, C, "spec.record.credentials", ENUM, credentials, "redact|keep", "redact", \
+	  RELOAD, \
+	  "Passwords, keys and tokens in statements and their parameters. redact: the record keeps " \
+	  "place, length and a keyed hash of them; the target gets them as they were said.") \
 	X(C_HYGIENE, C, "spec.hygiene", ENUM, hygiene, "pinned|open", "pinned", RELOAD, \
 	  "pinned: UTF-8 only, start-up parameters by allow-list, what changes the meaning of text " \
 	  "ends the session. open: everything passes.") \

@@ -483,6 +483,7 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 		       .session_max_ns = g->conn->session_max_ns,
 		       .is_tls_direct = g->conn->tls_negotiation == CONFIG_TLS_DIRECT,
 		       .is_replication = g->is_replication,
+		       .keeps_credentials = g->conn->credentials == CONFIG_CREDENTIALS_KEEP,
 		       .cancel_key_size = g->cancel_key_size },
 	};
 	struct buf b;
@@ -490,6 +491,7 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 	memcpy(m.g.sid, g->sid, SID_SIZE);
 	memcpy(m.g.short_id, g->short_id, sizeof(m.g.short_id));
 	memcpy(m.g.cancel_key, g->cancel_key, sizeof(m.g.cancel_key));
+	memcpy(m.hide_key, k->hide_key, sizeof(m.hide_key));
 	buf_init(&b, IPC_MAX);
 	grant_put(&b, &m);
 	(void)chan_send_fd(&k->chan[ROLE_WORKER], IPC_GRANT, g->worker_id, buf_peek(&b), fd);

@@ -579,6 +579,7 @@ void keeper_fini(struct keeper *k) {
 	env_fini(&k->env);
 	state_close(&k->state);
 	wipe(k->seed, sizeof(k->seed));
+	wipe(k->hide_key, sizeof(k->hide_key));
 	free(k->store);
 	free(k->packet);
 	loop_free(&k->loop);

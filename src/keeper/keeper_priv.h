@@ -141,6 +141,8 @@ struct keeper {
 	struct ca_leaf leaf;  /* when the configuration names no certificate */
 	char *store;
 	uint8_t seed[ED25519_SEED_SIZE];
+	uint8_t hide_key
+		[SHA256_SIZE]; /* made from it: workers hash with it what the record hides */
 	uint8_t node[TLOG_NODE_SIZE];
 	char origin[32];
 	char vkey[TLOG_VKEY_TEXT_MAX];

@@ -6,6 +6,9 @@
  * signs two trees that disagree: it keeps size and root of its last signature in state.db and wants
  * a consistency proof (RFC 6962 §2.1.2) from there to the next, which is on disk before the
  * signature leaves. A request that cannot be proven raises an alarm: the log was altered.
+ *
+ * From the seed also comes the key under which workers hash what they leave out of the record (HKDF,
+ * RFC 5869): it is the same as long as the store lives, so equal secrets have equal hashes there.
  */
 #include "keeper/keeper_priv.h"
 
@@ -62,6 +65,14 @@ static int key_get(struct keeper *k, struct err *e) {
 	return rc;
 }
 
+static void hide_key_make(struct keeper *k) {
+	uint8_t prk[SHA256_SIZE];
+
+	hmac_sha256(prk, STR("hansard/v1"), str_mem(k->seed, sizeof(k->seed)));
+	hmac_sha256(k->hide_key, str_mem(prk, sizeof(prk)), STR("hidden bytes\x01"));
+	wipe(prk, sizeof(prk));
+}
+
 int sign_setup(struct keeper *k, struct err *e) {
 	uint8_t pub[ED25519_PUB_SIZE];
 	struct tlog_vkey vkey;
@@ -80,6 +91,7 @@ int sign_setup(struct keeper *k, struct err *e) {
 	hex_encode(hex, k->node, 4);
 	(void)snprintf(k->origin, sizeof(k->origin), "hansard/%s", hex);
 	ed25519_public(pub, k->seed);
+	hide_key_make(k);
 	rc = tlog_vkey_init(&vkey, str_of(k->origin), pub);
 	if (rc < 0)
 		return err_set(e, rc, "the log's name cannot be: %s", h_err_text(rc));

@@ -463,6 +463,16 @@ static void put_command_event(struct jw *j, const struct rec_command *c) {
 	jw_kv_i64(j, "done_dt", c->done_dt);
 }
 
+static void put_hidden(struct jw *j, const struct rec_event *e) {
+	char mac[2 * REC_MAC_SIZE + 1];
+
+	hex_encode(mac, e->mac, sizeof(e->mac));
+	jw_kv_u64(j, "why", e->why);
+	jw_kv_u64(j, "offset", e->offset);
+	jw_kv_u64(j, "length", e->length);
+	jw_kv_z(j, "mac", mac);
+}
+
 static void put_event_body(struct jw *j, const struct rec_event *e) {
 	switch ((enum rec_type)e->type) {
 	case REC_DROPPED:
@@ -479,6 +489,9 @@ static void put_event_body(struct jw *j, const struct rec_event *e) {
 		jw_kv_u64(j, "why", e->why);
 		jw_kv_u64(j, "offset", e->offset);
 		jw_kv_u64(j, "length", e->length);
+		break;
+	case REC_HIDDEN:
+		put_hidden(j, e);
 		break;
 	case REC_FORWARDED:
 		jw_kv_u64(j, "offset", e->offset);

@@ -40,6 +40,13 @@ static void feed_event(struct pg_view *v, const struct rec_event *e) {
 	case REC_REDACTED:
 		feed_hole(v, e, stream);
 		break;
+	case REC_HIDDEN:
+		pg_view_hidden(v, &(struct view_hidden){ .from_client = stream == STREAM_C,
+		                                         .offset = e->offset,
+		                                         .length = e->length,
+		                                         .now_ns = e->mono_ns,
+		                                         .seq = e->seq });
+		break;
 	case REC_FORWARDED:
 		if (stream == STREAM_U)
 			pg_view_forwarded(v, e->offset, e->mono_ns);

@@ -421,6 +421,12 @@ void sql_secrets_find_quoted(struct sql_secrets *s, struct str words) {
 	find_all(s, words, true);
 }
 
+void sql_secrets_add(struct sql_secrets *s, struct str text, struct str span) {
+	struct finder f = { .s = s, .all = text };
+
+	secret_add(&f, span, SECRET_PASSWORD);
+}
+
 void sql_secrets_find_shapes(struct sql_secrets *s, struct str value) {
 	struct finder f = { .s = s, .all = value };
 

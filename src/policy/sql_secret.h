@@ -43,6 +43,8 @@ void sql_secrets_find(struct sql_secrets *s, struct str text);
 void sql_secrets_find_quoted(struct sql_secrets *s, struct str words);
 /* By shape alone, in a value of any kind: connection strings, private keys, tokens. */
 void sql_secrets_find_shapes(struct sql_secrets *s, struct str value);
+/* One more span, a slice of `text`, in which the others stand; joined with those that it touches. */
+void sql_secrets_add(struct sql_secrets *s, struct str text, struct str span);
 /* True for bit `index` (counted from 0) of a params word. */
 static inline bool sql_is_param_secret(uint64_t params, size_t index) {
 	return (params >> (index < SQL_PARAMS_LAST ? index : SQL_PARAMS_LAST) & 1) != 0;

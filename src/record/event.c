@@ -36,6 +36,11 @@ void rec_put_redacted(struct buf *b, uint8_t why, uint64_t offset, uint64_t leng
 	w_varint(b, length);
 }
 
+void rec_put_hidden(struct buf *b, const struct rec_event *e) {
+	rec_put_redacted(b, e->why, e->offset, e->length);
+	w_bytes(b, str_mem(e->mac, sizeof(e->mac)));
+}
+
 void rec_put_forwarded(struct buf *b, uint64_t offset) {
 	w_varint(b, offset);
 }
@@ -111,6 +116,14 @@ static void parse_redacted(struct rec_event *e, struct rd *r) {
 		rd_fail(r);
 }
 
+static void parse_hidden(struct rec_event *e, struct rd *r) {
+	parse_redacted(e, r);
+	struct str mac = rd_bytes(r, sizeof(e->mac));
+
+	if (mac.n == sizeof(e->mac))
+		memcpy(e->mac, mac.p, mac.n);
+}
+
 static void parse_end(struct rec_event *e, struct rd *r) {
 	e->code = rd_svarint(r);
 	e->bytes = rd_vstr(r);
@@ -124,7 +137,7 @@ static unsigned streams_of(uint8_t type) {
 	static const uint8_t legal[] = {
 		[REC_RAW] = C | T,          [REC_DROPPED] = C | T,   [REC_REDACTED] = C | U | T | R,
 		[REC_INJECTED] = U | R,     [REC_FORWARDED] = U | R, [REC_COMMAND] = C,
-		[REC_FACT] = C | U | T | R, [REC_END] = C,
+		[REC_FACT] = C | U | T | R, [REC_END] = C,           [REC_HIDDEN] = C | T,
 	};
 
 	return type < ARRAY_LEN(legal) ? legal[type] : 0;
@@ -147,6 +160,9 @@ int rec_event_parse(struct rec_event *e, uint8_t type, uint8_t flags, struct str
 		break;
 	case REC_REDACTED:
 		parse_redacted(e, &r);
+		break;
+	case REC_HIDDEN:
+		parse_hidden(e, &r);
 		break;
 	case REC_FORWARDED:
 		e->offset = rd_varint(&r);

@@ -91,11 +91,11 @@ static void note_command(struct frame_builder *b, size_t at, size_t len) {
 		                                            .len = (uint32_t)len };
 }
 
-/* Raw bytes of C, injected and redacted ones of U, and commands, are what a target waits for. */
+/* Raw and hidden bytes of C, injected and redacted ones of U, and commands, are what a target waits for. */
 static bool is_intent(uint8_t type, uint8_t flags) {
 	unsigned stream = flags & REC_STREAM_MASK;
 
-	return type == REC_COMMAND || (type == REC_RAW && stream == 0) ||
+	return type == REC_COMMAND || ((type == REC_RAW || type == REC_HIDDEN) && stream == 0) ||
 	       ((type == REC_INJECTED || type == REC_REDACTED) && stream == 1);
 }
 

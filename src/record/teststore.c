@@ -412,7 +412,8 @@ void ts_event(struct ts_session *s, uint8_t type, uint8_t stream, struct str pay
 	must(rec_event_parse(&e, type, stream, payload) == 0);
 	must(frame_builder_add(&s->builder, type, stream, s->t->mono, payload) == 0);
 	s->commands += type == REC_COMMAND;
-	if (type == REC_RAW || type == REC_INJECTED || type == REC_REDACTED || type == REC_DROPPED)
+	if (type == REC_RAW || type == REC_INJECTED || type == REC_REDACTED ||
+	    type == REC_DROPPED || type == REC_HIDDEN)
 		s->streams[stream] = e.offset + e.length;
 }
 

@@ -115,10 +115,12 @@ static struct rec_command command_of(const char *verb) {
 static void all_events(struct frame_builder *f) {
 	static const uint64_t streams[4] = { 1, 128, 16384, 1u << 31 };
 	struct rec_command c = command_of("UPDATE");
+	struct rec_event hidden = { .why = 2, .offset = 308, .length = 12 };
 	struct buf p;
 	int rc = 0;
 	uint64_t t = 86399999000000;
 
+	memset(hidden.mac, 0xa5, sizeof(hidden.mac));
 	buf_init(&p, 4096);
 #define ADD(type, stream, call) \
 	buf_clear(&p); \
@@ -134,6 +136,7 @@ static void all_events(struct frame_builder *f) {
 	c = command_of("");
 	c.sqlstate[0] = '\0';
 	ADD(REC_COMMAND, 0, rec_put_command(&p, &c));
+	ADD(REC_HIDDEN, 0, rec_put_hidden(&p, &hidden));
 	ADD(REC_END, 0, rec_put_end(&p, -25, STR("closed"), streams));
 #undef ADD
 	if (rc != 0)

@@ -75,8 +75,10 @@ void grant_put(struct buf *b, const struct grant_msg *m) {
 	w_u8(b, m->g.is_tls_direct);
 	w_u8(b, m->g.is_replication);
 	w_vstr(b, str_mem(m->g.cancel_key, m->g.cancel_key_size));
+	w_u8(b, m->g.keeps_credentials);
 	w_vstr(b, m->connection);
 	w_vstr(b, m->role);
+	w_bytes(b, str_mem(m->hide_key, sizeof(m->hide_key)));
 }
 
 static void read_exact(struct rd *r, void *out, size_t n) {
@@ -117,7 +119,9 @@ int grant_get(struct grant_msg *m, struct str body) {
 	m->g.is_tls_direct = enum_up_to(&r, 1) == 1;
 	m->g.is_replication = enum_up_to(&r, 1) == 1;
 	read_key(&r, &m->g);
+	m->g.keeps_credentials = enum_up_to(&r, 1) == 1;
 	m->connection = rd_vstr(&r);
 	m->role = rd_vstr(&r);
+	read_exact(&r, m->hide_key, sizeof(m->hide_key));
 	return rd_done(&r);
 }

@@ -23,6 +23,7 @@ struct grant_msg {
 	struct grant g;
 	struct str connection; /* key into the snapshot, for the target's TLS */
 	struct str role;
+	uint8_t hide_key[32]; /* for the hash of what the record does not keep (ORD_HIDE) */
 };
 
 void admit_put(struct buf *b, const struct admit_msg *m);

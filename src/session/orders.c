@@ -6,15 +6,15 @@
  * peer that does not take its bytes) waits in the *lane* of its receiving side, and everything for
  * that side behind it, so order is kept without the core knowing:
  *
- *      from client: RELAY, SKIP, REDACT; SEND to target   lane of the target
- *      from target: RELAY, SKIP, REDACT; SEND to client   lane of the client
+ *      from client: RELAY, HIDE, SKIP, REDACT; SEND to target   lane of the target
+ *      from target: RELAY, HIDE, SKIP, REDACT; SEND to client   lane of the client
  *
  * The core's view runs ahead of the sockets: `owed` bytes at the front of what a side holds (or will
  * receive) are spoken for by orders in a lane; the core is shown what lies behind them.
  *
  * Invariants:
  * 1. An event precedes its bytes: rec_append first, side_queue with its seq second.
- * 2. owed of a side = sum of n over RELAY, SKIP, REDACT from it in the lane (plus the order that is
+ * 2. owed of a side = sum of n over RELAY, HIDE, SKIP, REDACT from it in the lane (plus the order that is
  *    being carried out).
  * 3. A lane entry of SEND holds at most WINDOW_MAX bytes, so each entry but RELAY and SKIP is one event.
  *
@@ -75,6 +75,57 @@ static size_t relay_window(struct session *s, enum side from, size_t n) {
 	side_queue(to, bytes, holds ? seq : 0, true);
 	side_consume(d, bytes.n, false);
 	return bytes.n;
+}
+
+static void put_hidden(struct session *s, const struct deferred *o, struct str bytes) {
+	struct rec_event e = { .why = o->why,
+		               .offset = s->off[said((enum side)o->side)],
+		               .length = bytes.n };
+	uint8_t mac[SHA256_SIZE];
+
+	hmac_sha256(mac, str_mem(s->hide_key, sizeof(s->hide_key)), bytes);
+	memcpy(e.mac, mac, sizeof(e.mac));
+	buf_clear(&s->t->event);
+	rec_put_hidden(&s->t->event, &e);
+}
+
+/* One window of what the record does not keep. A core hides only what it was shown whole, so the
+ * windows, and with them the hashes, are always the same. */
+static size_t hide_window(struct session *s, const struct deferred *o, size_t n) {
+	struct side_state *d = &s->sides[o->side], *to = &s->sides[side_other(d->which)];
+	struct str bytes = str_head(side_held(d), n);
+	bool holds = rec_holds(s, to->which);
+
+	if (bytes.n < n || is_full(to) || (s->is_deaf && to->which != SIDE_CLIENT))
+		return 0;
+	put_hidden(s, o, bytes);
+	struct rec r = { .type = REC_HIDDEN,
+		         .stream = said(d->which),
+		         .intent = holds,
+		         .ns = d->read_ns,
+		         .head = buf_peek(&s->t->event) };
+	uint64_t seq = rec_append(s, &r);
+
+	if (seq == 0)
+		return 0;
+	s->off[said(d->which)] += bytes.n;
+	s->off[sent_to(to->which)] += bytes.n;
+	side_queue(to, bytes, holds ? seq : 0, true);
+	side_consume(d, bytes.n, false); /* the queue may have borrowed them */
+	return bytes.n;
+}
+
+static uint64_t do_hide(struct session *s, const struct deferred *o) {
+	uint64_t done = 0;
+
+	while (done < o->n) {
+		size_t one = hide_window(s, o, (size_t)MIN(o->n - done, (uint64_t)WINDOW_MAX));
+
+		if (one == 0)
+			break;
+		done += one;
+	}
+	return done;
 }
 
 static uint64_t do_relay(struct session *s, enum side from, uint64_t n) {
@@ -235,6 +286,8 @@ static uint64_t carry_out(struct session *s, const struct deferred *o, struct st
 	switch ((enum order_kind)o->kind) {
 	case ORD_RELAY:
 		return do_relay(s, (enum side)o->side, o->n);
+	case ORD_HIDE:
+		return do_hide(s, o);
 	case ORD_SKIP:
 		return do_skip(s, o);
 	case ORD_REDACT:
@@ -330,7 +383,7 @@ static uint64_t emit_pass(struct session *s, const struct order *o) {
 		              .n = o->n };
 	enum side to = side_other(o->side);
 
-	if (o->kind == ORD_RELAY) {
+	if (o->kind == ORD_RELAY || o->kind == ORD_HIDE) {
 		/* No foreign byte leads here: a core relays only between two connected sides. */
 		assert(o->side != SIDE_AUX && s->state == S_LIVE);
 		s->ordered[sent_to(to)] += o->n;
@@ -466,6 +519,7 @@ uint64_t orders_emit(struct order_sink *sink, const struct order *o) {
 		return s->seq;
 	switch (o->kind) {
 	case ORD_RELAY:
+	case ORD_HIDE:
 	case ORD_SKIP:
 	case ORD_REDACT:
 		return emit_pass(s, o);

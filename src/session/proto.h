@@ -13,13 +13,13 @@
  *            client ◀──R── [ core ] ◀──T── target            aux: a second connection to the target (cancel)
  *
  * Consumption. on_bytes(side, data) shows all unconsumed bytes of that side, at most 64 KiB unless
- * the core asked for more by ORD_NEED. The core consumes from the front, in order, by RELAY, SKIP
+ * the core asked for more by ORD_NEED. The core consumes from the front, in order, by RELAY, HIDE, SKIP
  * and REDACT; what it does not consume is shown again together with what arrives, and also after every
  * on_event and every on_bytes of another side (the core may have waited for just that). A RELAY may name
  * more bytes than are there: the shell passes them in windows of at most 64 KiB as they come, unseen by the
  * core, and calls on_bytes for that side only when all have passed.
  *
- * Record first. RELAY, SKIP, REDACT and SEND record what they do before they do it (the event types
+ * Record first. RELAY, HIDE, SKIP, REDACT and SEND record what they do before they do it (the event types
  * in record/event.h). Bytes for the target and aux sides are written only when the event that records
  * them is durable (`durable: async` excepted); with `both-ways` bytes for the client too. What is
  * ordered before ORD_ADMIT is granted waits in the session (≤ 16 KiB) and is recorded first thing
@@ -132,14 +132,16 @@ struct grant {
 	uint64_t session_max_ns; /* length of the session's life; 0 = none */
 	bool is_tls_direct;      /* TLS with the target starts without asking (PostgreSQL 17) */
 	bool is_replication;     /* the target may be asked for a replication connection */
+	bool keeps_credentials;  /* `record.credentials: keep`: nothing is hidden from the record */
 	uint8_t cancel_key_size; /* as asked for */
 	uint8_t cancel_key[CANCEL_KEY_LONG];
 };
 
 /* ---- orders ---- */
 enum order_kind {
-	ORD_RELAY,  /* side: from; n; the next n unconsumed bytes pass to the other side */
-	ORD_SKIP,   /* side: from; n; why: recorded, not forwarded (n is within what was shown) */
+	ORD_RELAY, /* side: from; n; the next n unconsumed bytes pass to the other side */
+	ORD_HIDE, /* side: from; n; why: as RELAY, but the record keeps only place, length and a keyed hash (n is within what was shown) */
+	ORD_SKIP, /* side: from; n; why: recorded, not forwarded (n is within what was shown) */
 	ORD_REDACT, /* side: from; n; why: only place and length are recorded, not forwarded */
 	ORD_SEND,   /* side: to; bytes; why; secret: the record keeps place and length only */
 	ORD_NEED, /* side; n: show this message whole, n bytes from the front of the unconsumed (budget; EV_NO_BUDGET if none) */

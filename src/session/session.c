@@ -554,6 +554,7 @@ static bool take_grant(struct session *s, const struct grant_msg *m) {
 	memcpy(s->short_id, m->g.short_id, sizeof(s->short_id));
 	memcpy(s->cancel_key, m->g.cancel_key, sizeof(s->cancel_key));
 	s->cancel_key_size = m->g.cancel_key_size;
+	memcpy(s->hide_key, m->hide_key, sizeof(s->hide_key));
 	return str_copy(s->connection, sizeof(s->connection), m->connection) &&
 	       str_copy(s->role, sizeof(s->role), m->role) &&
 	       str_copy(s->server_name, sizeof(s->server_name), m->g.server_name);

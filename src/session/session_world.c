@@ -281,6 +281,10 @@ static void rebuild(struct world *x, struct peer *p, const struct rec_event *e) 
 	case REC_INJECTED:
 		add(x, p, s, e->offset, e->bytes);
 		break;
+	case REC_HIDDEN:
+		add(x, p, s, e->offset, str_mem(stars, e->length));
+		add(x, p, sent, p->stream[sent].len, str_mem(stars, e->length));
+		break;
 	case REC_REDACTED:
 		add(x, p, s, e->offset, str_mem(stars, e->length));
 		break;

@@ -157,6 +157,7 @@ struct session {
 	char short_id[10];
 	char connection[64], role[64], server_name[256];
 	uint8_t cancel_key[CANCEL_KEY_LONG];
+	uint8_t hide_key[32];
 	uint8_t cancel_key_size;
 	enum tls_mode target_tls;
 	uint32_t backend_pid;

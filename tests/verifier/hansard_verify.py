@@ -1750,7 +1750,7 @@ class Bytes:
         return self.take(len(self.data) - self.pos)
 
 
-E_RAW, E_DROPPED, E_REDACTED, E_INJECTED, E_FORWARDED, E_COMMAND, E_FACT, E_END = range(1, 9)
+E_RAW, E_DROPPED, E_REDACTED, E_INJECTED, E_FORWARDED, E_COMMAND, E_FACT, E_END, E_HIDDEN = range(1, 10)
 COMMAND_NUMBERS = ("c_off", "c_len", "text_off", "text_len", "t_off", "t_len", "rows", "row_bytes")
 
 
@@ -1761,12 +1761,14 @@ def parse_event(data):
     kind = e["type"]
     if e["flags"] & ~3:
         raise ValueError("an event has unknown flags")
-    if kind in (E_DROPPED, E_REDACTED, E_INJECTED):
+    if kind in (E_DROPPED, E_REDACTED, E_INJECTED, E_HIDDEN):
         e["why"] = r.u8()
-    if kind in (E_RAW, E_DROPPED, E_REDACTED, E_INJECTED, E_FORWARDED):
+    if kind in (E_RAW, E_DROPPED, E_REDACTED, E_INJECTED, E_FORWARDED, E_HIDDEN):
         e["offset"] = r.varint()
-        if kind == E_REDACTED:
+        if kind in (E_REDACTED, E_HIDDEN):
             e["length"] = r.varint()
+            if kind == E_HIDDEN:
+                e["mac"] = r.take(16)
         elif kind != E_FORWARDED:
             e["bytes"] = r.rest()
             e["length"] = len(e["bytes"])
@@ -1829,7 +1831,7 @@ class Streams:
             return e["why"]
         kind, stream = e["type"], e["flags"] & 3
         legal = {E_RAW: (0, 2), E_DROPPED: (0, 2), E_REDACTED: (0, 1, 2, 3), E_INJECTED: (1, 3),
-                 E_FORWARDED: (1, 3)}.get(kind)
+                 E_FORWARDED: (1, 3), E_HIDDEN: (0, 2)}.get(kind)
         if legal is None:
             return "the end says other stream lengths" if kind == E_END \
                 and e["streams"] != self.at else None
@@ -1839,7 +1841,7 @@ class Streams:
             return "more was forwarded than there was" if e["offset"] > self.at[stream] else None
         fits_here = e["offset"] == self.at[stream]
         self.at[stream] = e["offset"] + e["length"]
-        if kind == E_RAW:
+        if kind in (E_RAW, E_HIDDEN):
             self.at[stream + 1] += e["length"]
         return None if fits_here else "stream %s goes on at %d" % ("CUTR"[stream], e["offset"])
 

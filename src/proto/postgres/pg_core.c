@@ -72,6 +72,7 @@ static void core_init(void *core, const struct proto_open *open) {
 	buf_init(&c->start, PG_START_LEN_MAX);
 	buf_init(&c->hello, 2 * (size_t)PG_START_LEN_MAX);
 	pg_track_init(&c->track);
+	pg_hide_init(c);
 	pg_enter(c, &pg_phase_start);
 }
 
@@ -80,6 +81,7 @@ static void core_fini(void *core) {
 	buf_fini(&c->start);
 	buf_fini(&c->hello);
 	pg_track_fini(&c->track);
+	pg_hide_fini(c);
 	wipe(c->target_key, sizeof(c->target_key));
 }
 
@@ -121,6 +123,20 @@ static uint64_t cap_of(const struct pg_core *c, enum side side, uint8_t type) {
 	return is_ready ? cap : MIN(cap, SEEN_MAX);
 }
 
+static int want(struct pg_core *c, uint64_t len) {
+	enum side side = c->run.side;
+	if (c->need[side] == len)
+		return 0; /* asked for already */
+	pg_run_flush(c);
+	c->need[side] = len;
+	c->sink->emit(c->sink, &(struct order){ .kind = ORD_NEED, .side = side, .n = len });
+	return 0;
+}
+
+int pg_want_whole(struct pg_core *c, const struct pg_in *in) {
+	return want(c, in->len);
+}
+
 /* 1: enough of the message is there; 0: not yet (asked for, if the shell would not show it). */
 static int has_enough(struct pg_core *c, enum pg_need need, const struct pg_head *h, size_t there) {
 	if (there >= h->len)
@@ -131,13 +147,7 @@ static int has_enough(struct pg_core *c, enum pg_need need, const struct pg_head
 		return 1;
 	if (need == PG_NEED_FIRST)
 		return there >= SEEN_MAX;
-	enum side side = c->run.side;
-	if (c->need[side] == h->len)
-		return 0; /* asked for already */
-	pg_run_flush(c);
-	c->need[side] = h->len;
-	c->sink->emit(c->sink, &(struct order){ .kind = ORD_NEED, .side = side, .n = h->len });
-	return 0;
+	return want(c, h->len);
 }
 
 /* One message at the front of `rest`: > 0 verdict, 0 wait, < 0 ended. *ret_len is its length. */
@@ -180,6 +190,8 @@ static int pump(struct pg_core *c, enum side side, struct str data) {
 		                  .is_on = true,
 		                  .base = c->sink->offset(c->sink, stream) };
 	c->is_open[side] = false;
+	if (side == SIDE_CLIENT)
+		c->is_left_worded = pg_holds_words(data);
 	int rc = 0;
 	while (c->run.pos < data.n) {
 		uint64_t len = 0;
@@ -196,6 +208,8 @@ static int pump(struct pg_core *c, enum side side, struct str data) {
 	pg_run_flush(c);
 	c->run.is_on = false;
 	c->is_open[side] = c->run.pos > data.n;
+	if (side == SIDE_CLIENT)
+		c->is_left_worded = pg_holds_words(str_from(data, (size_t)c->run.pos));
 	return 0;
 }
 

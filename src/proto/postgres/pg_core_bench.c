@@ -14,7 +14,8 @@ struct null_sink {
 static uint64_t null_emit(struct order_sink *sink, const struct order *o) {
 	struct null_sink *n = container_of(sink, struct null_sink, sink);
 	n->orders++;
-	if (o->kind == ORD_RELAY || o->kind == ORD_SKIP || o->kind == ORD_REDACT)
+	if (o->kind == ORD_RELAY || o->kind == ORD_HIDE || o->kind == ORD_SKIP ||
+	    o->kind == ORD_REDACT)
 		n->offset[o->side == SIDE_CLIENT ? STREAM_C : STREAM_T] += o->n;
 	return 0;
 }

@@ -303,8 +303,9 @@ TEST(names_model) {
 	pg_track_init(&t);
 	memset(model, 0xff, sizeof(model));
 	uint16_t texts[8];
+	struct sql_secrets none = { .count = 0 };
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		texts[i] = pg_text_new(&t, STR("x"), i);
+		texts[i] = pg_text_new(&t, STR("x"), i, &none);
 	bool is_same = true;
 	for (size_t round = 0; round < 20000; round++) {
 		seed = seed * 1664525U + 1013904223U;

@@ -8,8 +8,8 @@
  * relayed answer is half-way, closing is all that the protocol leaves.
  *
  * Bytes that were shown and not consumed are put on the record as dropped, so that the streams C
- * and T tell what was said and not passed on; before Ready they may hold a credential and only
- * their place and length are kept.
+ * and T tell what was said and not passed on; before Ready, and where they hold a statement or its
+ * parameters, there may be a credential in them and only their place and length are kept.
  */
 #include "proto/postgres/pg_priv.h"
 
@@ -67,7 +67,8 @@ static bool is_logged_in(const struct pg_core *c) {
 static void drop_left(struct pg_core *c, enum side side) {
 	if (c->left[side] == 0 || c->is_open[side])
 		return;
-	if (is_logged_in(c))
+	bool is_secret = side == SIDE_CLIENT && !c->keeps_credentials && c->is_left_worded;
+	if (is_logged_in(c) && !is_secret)
 		pg_skip(c, side, c->left[side], WHY_CLOSING);
 	else
 		pg_redact(c, side, c->left[side], WHY_CLOSING);

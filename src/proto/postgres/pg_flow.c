@@ -14,7 +14,7 @@
  * That cannot lock up, since PostgreSQL flushes its answers at 8 KiB at the latest, which 4096
  * answers of at least 5 bytes exceed, and errors at once.
  *
- * Text. Query and Parse are read whole, hashed once, and in a pinned session must be UTF-8: what the
+ * Text. Query and Parse are read whole, hashed once (without the credentials, which pg_hide.c takes out), and in a pinned session must be UTF-8: what the
  * record shows must be what the target parsed. A bad text ends the session before a byte of it is
  * sent; answering in the target's place would leave the two in different states.
  */
@@ -77,13 +77,17 @@ static int on_query(struct pg_core *c, const struct pg_in *in) {
 		return pg_client_broke(c, "malformed Query");
 	if (is_text_bad(c, q.text))
 		return refuse_text(c);
-	uint16_t text = pg_text_new(&c->track, q.text, off_of(in, q.text));
+	struct sql_secrets hidden;
+	pg_secrets(c, q.text, &hidden);
+	uint16_t text = pg_text_new(&c->track, q.text, off_of(in, q.text), &hidden);
 	if (c->is_skipping) {
 		skipped(c, in, text);
-		return PG_PASS;
+	} else {
+		/* a Query drops the unnamed statement */
+		pg_statement_set(&c->track, STR_NONE, PG_NO_TEXT);
+		expect(c, in, text);
 	}
-	pg_statement_set(&c->track, STR_NONE, PG_NO_TEXT); /* a Query drops the unnamed statement */
-	expect(c, in, text);
+	pg_hide(c, in, q.text, &hidden);
 	return PG_PASS;
 }
 
@@ -103,13 +107,17 @@ static int on_parse(struct pg_core *c, const struct pg_in *in) {
 		return pg_client_broke(c, "malformed Parse");
 	if (is_text_bad(c, p.text))
 		return refuse_text(c);
+	struct sql_secrets hidden;
+	pg_secrets(c, p.text, &hidden);
 	if (c->is_skipping) {
 		c->is_extended = true;
-		return PG_PASS;
+		c->track.lost_params |= hidden.params; /* for its Bind, which is skipped as well */
+	} else {
+		uint16_t text = pg_text_new(&c->track, p.text, off_of(in, p.text), &hidden);
+		pg_statement_set(&c->track, p.name, text);
+		extended(c, in, text);
 	}
-	uint16_t text = pg_text_new(&c->track, p.text, off_of(in, p.text));
-	pg_statement_set(&c->track, p.name, text);
-	extended(c, in, text);
+	pg_hide(c, in, p.text, &hidden);
 	return PG_PASS;
 }
 
@@ -117,11 +125,17 @@ static int on_bind(struct pg_core *c, const struct pg_in *in) {
 	struct str portal, statement;
 	if (pg_bind_names(&portal, &statement, in->body) <= 0)
 		return pg_client_broke(c, "malformed Bind");
+	uint16_t text = pg_statement_get(&c->track, statement);
+	uint64_t params = pg_text_params(&c->track, text);
+	if (c->is_skipping)
+		params |= c->track.lost_params;
+	int rc = pg_hide_params(c, in, params);
+	if (rc != PG_PASS)
+		return rc;
 	if (c->is_skipping) {
 		c->is_extended = true;
 		return PG_PASS;
 	}
-	uint16_t text = pg_statement_get(&c->track, statement);
 	pg_portal_set(&c->track, portal, text);
 	extended(c, in, pg_text_ref(&c->track, text));
 	return PG_PASS;

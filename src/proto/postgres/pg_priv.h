@@ -9,17 +9,19 @@
  *   pg_flow.c    Ready: what the client says
  *   pg_reply.c   Ready: what the target answers, and the commands that come of it
  *   pg_track.c   bookkeeping: expectations, texts, statements, portals (all capped)
+ *   pg_hide.c    credentials in what is said: left out of the record
  *   pg_cancel.c  a cancel that came in for this session
  *   pg_end.c     every way in which a session ends, and the words for it
  *
  * A struct pg_core lives as long as its session. Its memory beyond the struct is: the startup packet
- * (≤ 10 KB, until the login is sent), the expectations (≤ 96 KiB), texts (≤ 80 KiB) and names
+ * (≤ 10 KB, until the login is sent), the expectations (≤ 96 KiB), texts (≤ 88 KiB), what may be echoed (≤ 16 KiB) and names
  * (≤ 50 KiB); each grows on demand and never past that.
  */
 #ifndef PROTO_POSTGRES_PG_PRIV_H
 #define PROTO_POSTGRES_PG_PRIV_H
 
 #include "base/crypto.h"
+#include "policy/sql_secret.h"
 #include "proto/postgres/pg.h"
 #include "proto/postgres/pg_wire.h"
 
@@ -103,7 +105,8 @@ enum {
 /* A statement's text: where it stands in stream C, and its hash. Shared by count. */
 struct pg_text {
 	uint64_t off, len;
-	uint8_t sha256[SHA256_SIZE];
+	uint64_t params;             /* that carry a credential (policy/sql_secret.h) */
+	uint8_t sha256[SHA256_SIZE]; /* of what is not hidden of it */
 	char verb[PG_VERB_MAX];
 	uint8_t verb_len;
 	uint16_t refs;
@@ -139,6 +142,7 @@ struct pg_track {
 	uint16_t texts_free; /* list through next_free */
 	struct pg_names statements, portals;
 	uint16_t statement, portal; /* texts of the unnamed ones */
+	uint64_t lost_params;       /* params of all texts that are not kept any more */
 };
 
 void pg_track_init(struct pg_track *t);
@@ -154,8 +158,11 @@ void pg_expect_pop(struct pg_track *t, struct pg_expect *out);
 void pg_expect_drop(struct pg_track *t, uint32_t idx);
 
 /* A new text with one reference; PG_NO_TEXT when there is no room: then the record's bytes tell it
- * alone. */
-uint16_t pg_text_new(struct pg_track *t, struct str text, uint64_t off);
+ * alone. hidden: what of it is left out of the record. */
+uint16_t pg_text_new(struct pg_track *t, struct str text, uint64_t off,
+                     const struct sql_secrets *hidden);
+/* Its parameters that carry a credential; for PG_NO_TEXT those of all that are not known any more. */
+uint64_t pg_text_params(const struct pg_track *t, uint16_t id);
 uint16_t pg_text_ref(struct pg_track *t, uint16_t id);
 void pg_text_unref(struct pg_track *t, uint16_t id);
 const struct pg_text *pg_text_get(const struct pg_track *t, uint16_t id); /* NULL for PG_NO_TEXT */
@@ -256,14 +263,18 @@ struct pg_core {
 	uint64_t left[SIDE_COUNT]; /* shown and left unconsumed by the last call */
 	uint64_t need[SIDE_COUNT]; /* asked for by ORD_NEED and not yet taken */
 	bool is_open[SIDE_COUNT];  /* a relay from that side went past what was shown */
-	uint64_t unsent;           /* told with a kill: the end of U that never left */
-	uint8_t state;             /* of the last ReadyForQuery */
-	bool is_extended;          /* extended messages since the client's last Sync */
-	bool is_skipping;          /* the target ignores everything up to the next Sync */
-	bool is_copy_in;           /* the target reads CopyData; Sync and Flush are swallowed */
-	uint32_t swallowed;        /* Syncs of which the target may or may not have taken note */
-	uint64_t copy_ahead;       /* CopyData bytes said before the target asked */
-	bool was_fatal;            /* the target has said why it closes */
+	bool is_left_worded;    /* what is left of the client's holds a statement or parameters */
+	bool keeps_credentials; /* nothing is hidden from the record */
+	bool is_echo_full;
+	struct buf echo;     /* what was hidden since the session was idle: u16 length, bytes */
+	uint64_t unsent;     /* told with a kill: the end of U that never left */
+	uint8_t state;       /* of the last ReadyForQuery */
+	bool is_extended;    /* extended messages since the client's last Sync */
+	bool is_skipping;    /* the target ignores everything up to the next Sync */
+	bool is_copy_in;     /* the target reads CopyData; Sync and Flush are swallowed */
+	uint32_t swallowed;  /* Syncs of which the target may or may not have taken note */
+	uint64_t copy_ahead; /* CopyData bytes said before the target asked */
+	bool was_fatal;      /* the target has said why it closes */
 	bool is_draining;
 	bool has_client_ended; /* EOF seen, or Terminate */
 	bool has_said_bye;     /* Terminate: what comes behind it is not read */
@@ -281,6 +292,27 @@ bool pg_is_idle(const struct pg_core *c);
 /* True while the client's messages stay where they are: a cancel is under way, or too much is asked
  * already. */
 bool pg_client_waits(const struct pg_core *c);
+
+/* Asks for all of the message in hand: 0, which its handler returns. */
+int pg_want_whole(struct pg_core *c, const struct pg_in *in) must_use;
+
+/* ---- pg_hide.c ---- */
+void pg_hide_init(struct pg_core *c);
+void pg_hide_fini(struct pg_core *c);
+/* Nothing is under way any more: what could be echoed is forgotten. */
+void pg_hide_idle(struct pg_core *c);
+/* What of a statement's text is to be hidden. */
+void pg_secrets(struct pg_core *c, struct str text, struct sql_secrets *ret);
+/* Hides those spans of `part`, a slice of the message's body. Last thing that a handler does with its
+ * message: it has to pass then. */
+void pg_hide(struct pg_core *c, const struct pg_in *in, struct str part,
+             const struct sql_secrets *s);
+/* The values of a Bind; `params` carry credentials for sure. PG_PASS, or 0: the message is asked for. */
+int pg_hide_params(struct pg_core *c, const struct pg_in *in, uint64_t params) must_use;
+/* The words of an ErrorResponse or NoticeResponse; the same. */
+int pg_hide_echo(struct pg_core *c, const struct pg_in *in) must_use;
+/* True when there is (the beginning of) a message that may carry credentials in these. */
+bool pg_holds_words(struct str left);
 
 /* ---- orders (pg_end.c has those that end a session) ---- */
 void pg_skip(struct pg_core *c, enum side side, uint64_t n, enum proto_why why);

@@ -339,6 +339,9 @@ static int on_error(struct pg_core *c, const struct pg_in *in) {
 	bool is_whole = in->body.n + PG_HEAD_SIZE == in->len;
 	if (is_whole && pg_fields_parse(&whole, in->body) < 0)
 		return pg_target_broke(c, "malformed ErrorResponse");
+	int rc = pg_hide_echo(c, in);
+	if (rc != PG_PASS)
+		return rc;
 	uint8_t kind = oldest_kind(c);
 	begin(c, in);
 	take_error(c, in->body);
@@ -377,6 +380,7 @@ static int on_ready(struct pg_core *c, const struct pg_in *in) {
 	c->is_skipping = false; /* it has read a Sync, if one that was said before the error */
 	if (c->track.count > 0 || c->is_extended)
 		return PG_PASS;
+	pg_hide_idle(c);
 	c->copy_ahead = 0;
 	c->is_open[SIDE_CLIENT] = false; /* what was answered has gone by */
 	if (c->state == 'I')             /* portals end with their transaction */
@@ -388,6 +392,10 @@ static int on_ready(struct pg_core *c, const struct pg_in *in) {
 
 static int on_passing(struct pg_core *c unused_arg, const struct pg_in *in unused_arg) {
 	return PG_PASS;
+}
+
+static int on_notice(struct pg_core *c, const struct pg_in *in) {
+	return pg_hide_echo(c, in);
 }
 
 static int on_status(struct pg_core *c, const struct pg_in *in) {
@@ -407,7 +415,7 @@ const struct pg_table pg_target_table = {
 		['G'] = { .fn = on_copy_in },
 		['H'] = { .fn = on_copy_out },
 		['I'] = { .fn = on_empty },
-		['N'] = { .fn = on_passing },
+		['N'] = { .fn = on_notice, .need = PG_NEED_FIRST },
 		['S'] = { .fn = on_status, .need = PG_NEED_WHOLE },
 		['T'] = { .fn = on_row_desc },
 		['V'] = { .fn = on_function_result },

@@ -78,6 +78,21 @@ static void do_relay(struct pg_shell *sh, const struct order *o) {
 	move(sh, o->side);
 }
 
+/* What is hidden is relayed; the shell's own copy, which lines are made of, loses it. */
+static void do_hide(struct pg_shell *sh, const struct order *o) {
+	enum stream stream = o->side == SIDE_CLIENT ? STREAM_C : STREAM_T;
+	uint64_t at = sh->offset[stream];
+	if (o->n == 0 || o->n > sh->seen[o->side])
+		breaks(sh, "hides what was not shown");
+	do_relay(sh, o);
+	note(sh, xasprintf("hide %s %.*s", side_names[o->side], (int)o->n,
+	                   buf_peek(&sh->said[o->side]).p + at));
+	memset(sh->said[o->side].p + sh->said[o->side].off + at, '*', (size_t)o->n);
+	if (stream == STREAM_C && sh->hidden_count < ARRAY_LEN(sh->hidden))
+		sh->hidden[sh->hidden_count++] = (struct sql_secret){ .at = (size_t)at,
+			                                              .n = (size_t)o->n };
+}
+
 static void do_drop(struct pg_shell *sh, const struct order *o) {
 	if (consume(sh, o->side, o->n, false))
 		buf_consume(&sh->in[o->side], (size_t)o->n);
@@ -117,7 +132,17 @@ static void types_of(struct pg_shell *sh, const struct command *k, char out[32])
 
 static void check_text(struct pg_shell *sh, const struct command *k, struct str text) {
 	uint8_t hash[SHA256_SIZE];
-	sha256(hash, text);
+	struct str parts[ARRAY_LEN(sh->hidden) + 1];
+	size_t n = 0, at = 0;
+	for (size_t i = 0; i < sh->hidden_count; i++) {
+		size_t from = sh->hidden[i].at - (size_t)k->text_off;
+		if (sh->hidden[i].at < k->text_off || from + sh->hidden[i].n > text.n)
+			continue;
+		parts[n++] = str_mem(text.p + at, from - at);
+		at = from + sh->hidden[i].n;
+	}
+	parts[n++] = str_from(text, at);
+	sha256_parts(hash, parts, n);
 	if (k->text_len > 0 && memcmp(hash, k->text_sha256, SHA256_SIZE) != 0)
 		breaks(sh, "the hash is not that of the text");
 	struct str c = str_from(buf_peek(&sh->said[SIDE_CLIENT]), (size_t)k->c_off);
@@ -222,6 +247,9 @@ static uint64_t shell_emit(struct order_sink *sink, const struct order *o) {
 	switch (o->kind) {
 	case ORD_RELAY:
 		do_relay(sh, o);
+		break;
+	case ORD_HIDE:
+		do_hide(sh, o);
 		break;
 	case ORD_SKIP:
 	case ORD_REDACT:

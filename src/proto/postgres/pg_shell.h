@@ -40,6 +40,8 @@ struct pg_shell {
 	char **log;
 	size_t log_count, log_cap, log_read;
 	const char *broken;
+	struct sql_secret hidden[64]; /* of stream C */
+	size_t hidden_count;
 };
 
 void shell_init(struct pg_shell *sh, bool has_tls);

@@ -15,12 +15,12 @@
  * and where a table is full the new name is not kept. The command then carries no text; the bytes
  * of the record still tell it. Refusing would end sessions of drivers that prepare thousands.
  *
- * Limits: 4096 expectations x 24 bytes, 1024 texts x 80, names (1280 + 256 slots rounded up) x 24.
+ * Limits: 4096 expectations x 24 bytes, 1024 texts x 88, names (1280 + 256 slots rounded up) x 24.
  */
 #include "proto/postgres/pg_priv.h"
 
 static_assert(sizeof(struct pg_expect) <= 24, "the ring's bound stands in pg_priv.h");
-static_assert(sizeof(struct pg_text) <= 80, "the texts' bound stands in pg_priv.h");
+static_assert(sizeof(struct pg_text) <= 88, "the texts' bound stands in pg_priv.h");
 
 enum { RING_FIRST = 32, TEXTS_FIRST = 8, NAMES_FIRST = 16 };
 
@@ -99,10 +99,26 @@ static void texts_grow(struct pg_track *t) {
 	t->texts_cap = cap;
 }
 
-uint16_t pg_text_new(struct pg_track *t, struct str text, uint64_t off) {
+/* The hash of what the record keeps: with the hidden spans in it, they could be guessed at. */
+static void hash_visible(uint8_t out[SHA256_SIZE], struct str text, const struct sql_secrets *s) {
+	struct str parts[SQL_SECRETS_MAX + 1];
+	size_t at = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		parts[i] = str_mem(text.p + at, s->spans[i].at - at);
+		at = s->spans[i].at + s->spans[i].n;
+	}
+	parts[s->count] = str_from(text, at);
+	sha256_parts(out, parts, s->count + 1);
+}
+
+uint16_t pg_text_new(struct pg_track *t, struct str text, uint64_t off,
+                     const struct sql_secrets *hidden) {
 	if (t->texts_free == PG_NO_TEXT) {
-		if (t->texts_cap >= PG_TEXT_MAX)
+		if (t->texts_cap >= PG_TEXT_MAX) {
+			t->lost_params |= hidden->params;
 			return PG_NO_TEXT;
+		}
 		texts_grow(t);
 	}
 	uint16_t id = t->texts_free;
@@ -110,7 +126,8 @@ uint16_t pg_text_new(struct pg_track *t, struct str text, uint64_t off) {
 	t->texts_free = x->next_free;
 	x->off = off;
 	x->len = text.n;
-	sha256(x->sha256, text);
+	x->params = hidden->params;
+	hash_visible(x->sha256, text, hidden);
 	x->verb_len = (uint8_t)pg_verb(x->verb, text);
 	x->refs = 1;
 	return id;
@@ -131,8 +148,14 @@ void pg_text_unref(struct pg_track *t, uint16_t id) {
 	assert(id < t->texts_cap && t->texts[id].refs > 0);
 	if (--t->texts[id].refs > 0)
 		return;
+	/* The target may know it longer than we do. */
+	t->lost_params |= t->texts[id].params;
 	t->texts[id].next_free = t->texts_free;
 	t->texts_free = id;
+}
+
+uint64_t pg_text_params(const struct pg_track *t, uint16_t id) {
+	return id == PG_NO_TEXT ? t->lost_params : t->texts[id].params;
 }
 
 const struct pg_text *pg_text_get(const struct pg_track *t, uint16_t id) {

@@ -383,8 +383,14 @@ static size_t one_message(struct pg_view *v, struct side_view *s, struct str in)
 	size_t len = (size_t)head.len;
 	if (from_client)
 		s->next = s->begin + len; /* the end of this message: what command_new() looks at */
-	message(v, from_client, head.type, str_head(str_from(in, PG_HEAD_SIZE), len - PG_HEAD_SIZE),
-	        true);
+	struct str body = str_head(str_from(in, PG_HEAD_SIZE), len - PG_HEAD_SIZE);
+	struct buf shown;
+	if (view_reveal(s, from_client, head.type, body, &shown)) {
+		message(v, from_client, head.type, buf_peek(&shown), true);
+		buf_fini(&shown);
+	} else {
+		message(v, from_client, head.type, body, true);
+	}
 	return len;
 }
 

@@ -6,7 +6,7 @@
  * and times in, calls of a handler out. It keeps its own queue of what the target owes (docs of
  * pg_flow.c), so it also reads sessions whose command events were lost in a crash.
  *
- * Feed record events in seq order: raw and dropped bytes of stream C and T, holes (redacted spans), the
+ * Feed record events in seq order: raw and dropped bytes of stream C and T, hidden spans, holes (redacted spans), the
  * moments at which bytes of U were handed to the target. All slices that a handler gets borrow for the call.
  *
  * Limits: a message longer than message_max is not assembled, but reported by `oversize`; names and
@@ -92,6 +92,14 @@ struct view_bytes {
 	uint64_t seq; /* of the event */
 };
 void pg_view_bytes(struct pg_view *v, const struct view_bytes *in);
+/* Bytes of C or T that were passed on and are not kept: messages show a label in their place. */
+struct view_hidden {
+	bool from_client;
+	uint64_t offset, length;
+	uint64_t now_ns;
+	uint64_t seq;
+};
+void pg_view_hidden(struct pg_view *v, const struct view_hidden *in);
 /* A redacted span of C or T, or bytes that are missing from the record. */
 void pg_view_hole(struct pg_view *v, bool from_client, uint64_t offset, uint64_t length);
 /* n bytes of the gateway's own were added to U. */

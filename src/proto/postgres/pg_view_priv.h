@@ -3,6 +3,7 @@
  *
  *   pg_view.c         streams to messages, what the client said
  *   pg_view_target.c  what the target answered
+ *   pg_view_hidden.c  what the record left out of a message
  *   pg_value.c        one value as text
  *
  * Names. What stands behind a name is known twice: as the client said it last (said), and as the target
@@ -71,9 +72,10 @@ struct ask {
 
 struct side_view {
 	struct buf partial;
-	uint64_t next;      /* offset of the next byte */
-	uint64_t begin;     /* offset of the message under way */
-	uint64_t skip_left; /* of a message that is not assembled */
+	uint64_t next;       /* offset of the next byte */
+	uint64_t begin;      /* offset of the message under way */
+	uint64_t skip_left;  /* of a message that is not assembled */
+	uint64_t hidden_end; /* of the last hidden span */
 	bool is_broken;
 };
 
@@ -117,5 +119,10 @@ void command_copied(struct pg_view *v, struct command_view *c,
 void command_end(struct pg_view *v, struct ask *a, enum view_status status); /* frees the entry */
 /* One message of the target; body may be missing (oversize): then len says how long it was. */
 void pg_view_answer(struct pg_view *v, uint8_t type, struct str body, bool is_whole);
+
+/* The body with labels for what is hidden in the message at s->begin: true, and *out (for buf_fini) holds
+ * it; false when nothing is. */
+bool view_reveal(const struct side_view *s, bool from_client, uint8_t type, struct str body,
+                 struct buf *out);
 
 #endif
