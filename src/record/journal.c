@@ -19,7 +19,7 @@
  */
 #include "record/journal.h"
 
-#define GROW_STEP ((size_t)1 << 20)
+#define GROW_STEP ((size_t)256 << 10)
 
 static const struct vfs_ops *ops_of(const struct journal *j) {
 	return j->vfs->ops;
@@ -228,11 +228,23 @@ static struct journal_seg *next_free(const struct journal *j) {
 	return low != NULL && low->state == SEG_FREE && may_reuse(j, low) ? low : NULL;
 }
 
+static bool is_free(const struct journal *j, const struct journal_seg *s) {
+	return s->state == SEG_FREE && may_reuse(j, s);
+}
+
+/* Those that invariant 1 lets us use, one after the other: behind a segment that is kept (pinned) none
+ * is used again. */
 static uint32_t count_free(const struct journal *j) {
+	uint64_t kept = UINT64_MAX;
 	uint32_t n = 0;
 
+	for (uint32_t i = 0; i < j->seg_count; i++) {
+		if (j->seg[i]->is_used && !is_free(j, j->seg[i]))
+			kept = MIN(kept, j->seg[i]->head.number);
+	}
 	for (uint32_t i = 0; i < j->seg_count; i++)
-		n += j->seg[i]->state == SEG_FREE && may_reuse(j, j->seg[i]);
+		n += is_free(j, j->seg[i]) &&
+		     (!j->seg[i]->is_used || j->seg[i]->head.number < kept);
 	return n;
 }
 
@@ -306,6 +318,10 @@ bool journal_grow_step(struct journal *j) {
 	if (rc < 0 && s != NULL)
 		(void)remove_seg(j, s); /* gives the space back, and no failed file stays */
 	return rc == 0;
+}
+
+bool journal_grow_is_urgent(const struct journal *j) {
+	return j->active == NULL || (count_free(j) < 2 && j->at > j->active->head.size / 2);
 }
 
 /* Makes one now: start, and when growing in the background was too slow. */

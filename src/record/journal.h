@@ -79,7 +79,10 @@ bool journal_wants_flush(const struct journal *j, uint64_t *ret);
 void journal_flushed(struct journal *j, uint64_t number);
 /* The sync failed: what those segments hold must not be overwritten by this process. */
 void journal_pin(struct journal *j, uint64_t number);
-/* A step of at most 1 MiB towards the next ready segment: true when there was something to do. */
+/* A step of at most 256 KiB towards the next ready segment: true when there was something to do. */
 bool journal_grow_step(struct journal *j);
+/* Whether that cannot wait: half of the active segment is used and no other is ready beside the
+ * reserve. */
+bool journal_grow_is_urgent(const struct journal *j);
 
 #endif

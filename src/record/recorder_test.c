@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "base/test.h"
 #include "record/frame.h"
+#include "record/journal.h"
 #include "record/tlog.h"
 #include "record/vfs_fault.h"
 
@@ -309,6 +310,28 @@ TEST(a_log_that_is_not_the_signed_one_is_not_served) {
 	open_slot(&s, 1, 9, 0);
 	CHECK_EQ_I(s.opened, H_ERECORDER);
 	scene_end(&s);
+}
+
+/* After a failed sync a segment is kept, and none behind it is used again: there is room all the same. */
+TEST(a_journal_goes_on_behind_a_segment_that_is_kept) {
+	struct vfs *v = vfs_fault_new(1);
+	struct journal j;
+	uint64_t upto;
+
+	journal_init(&j, v, JOURNAL_SEGMENT_LEAST, 3);
+	CHECK(journal_advance(&j, 0, 0, false) == 0);
+	CHECK(journal_advance(&j, 0, 0, false) == 0);
+	CHECK(journal_wants_flush(&j, &upto));
+	journal_pin(&j, upto);
+	for (int i = 0; i < 8; i++) {
+		CHECK(journal_advance(&j, 0, 0, false) == 0);
+		if (journal_wants_flush(&j, &upto))
+			journal_flushed(&j, upto);
+	}
+	CHECK(vfs_fault_file(v, "journal/00000000.seg") != NULL);
+	CHECK(!journal_grow_is_urgent(&j));
+	journal_fini(&j);
+	vfs_fault_free(&v);
 }
 
 TEST_MAIN
