@@ -9,9 +9,10 @@
  * 1. The tree in memory holds durable leaves only, so whatever is signed is durable.
  * 2. Files of the log are replaced whole (written aside, synced, renamed), and in the order in which
  *    they were made: a reader or a crash sees a complete file, old or new.
- * 3. Segments are given back when all their frames were handed to part files, all leaves to tiles,
- *    and one syncfs after that succeeded. After a failed one they are kept for the next recovery,
- *    which writes everything again: the kernel forgets which pages it lost.
+ * 3. Segments are given back when all their frames were handed to part files, all leaves to tiles, and
+ *    a sync of both after that succeeded, and no write-out since the sync before failed. After a
+ *    failure they are kept for the next recovery, which writes everything again: the kernel forgets
+ *    which pages it lost.
  */
 #include "record/recorder_priv.h"
 
@@ -136,11 +137,127 @@ int log_open(struct recorder *r) {
 	return r->log != NULL ? 0 : H_ENOMEM;
 }
 
+/* The directory of path, and those above it, once each; entries are a path in the directory. */
+static void note_dirs(struct store_job *j, const char *path) {
+	char entry[VFS_PATH_MAX] = { 0 }, *end = entry;
+
+	if (!str_copy(entry, sizeof(entry), str_of(path)))
+		j->needs_all = true;
+	while (end != NULL && !j->needs_all) {
+		struct str rest = buf_peek(&j->dirs);
+		char *slash = strrchr(entry, '/');
+		size_t n = slash != NULL ? (size_t)(slash - entry) + 1 : 0;
+
+		for (; rest.n != 0; rest = str_from(rest, VFS_PATH_MAX)) {
+			if (strncmp(rest.p, entry, n) == 0 && strchr(rest.p + n, '/') == NULL)
+				return; /* and those above it */
+		}
+		memset(entry + n, 0, sizeof(entry) - n);
+		entry[n] = 'x';
+		if (buf_append(&j->dirs, str_mem(entry, sizeof(entry))) < 0)
+			j->needs_all = true;
+		memset(entry + n, 0, sizeof(entry) - n);
+		if (slash != NULL)
+			*slash = '\0';
+		end = slash;
+	}
+}
+
+static int by_file(const void *a, const void *b) {
+	return memcmp(a, b, sizeof(struct part_file));
+}
+
+/* The files of the runs, each once. */
+static void note_files(struct store_job *j) {
+	struct str rest = buf_peek(&j->written);
+	char path[VFS_PATH_MAX];
+	struct part_run run;
+
+	for (; !j->needs_all && rest.n >= sizeof(run); rest = str_from(rest, sizeof(run))) {
+		memcpy(&run, rest.p, sizeof(run));
+		struct part_file f = { .part = run.part };
+
+		memcpy(f.sid, run.sid, SID_SIZE);
+		part_path(path, f.sid, f.part);
+		note_dirs(j, path);
+		if (buf_append(&j->files, str_mem(&f, sizeof(f))) < 0)
+			j->needs_all = true;
+	}
+	struct part_file *all = (void *)(j->files.p + j->files.off);
+	size_t count = j->files.len / sizeof(*all), kept = 0;
+
+	if (j->needs_all)
+		buf_clear(&j->files);
+	if (j->needs_all || count == 0)
+		return;
+	qsort(all, count, sizeof(*all), by_file);
+	for (size_t i = 1; i < count; i++) {
+		if (by_file(&all[kept], &all[i]) != 0)
+			all[++kept] = all[i];
+	}
+	j->files.len = (kept + 1) * sizeof(*all);
+	j->needs_all = j->needs_all || kept >= REC_SYNC_FILES_MAX;
+}
+
+/* Part files go to the device as they are written, one after the other. Left to the sync they would
+ * all stand in the device's queue at once, and the next commit of the journal behind them. */
+static int write_runs(struct store_job *j, struct vfs *v) {
+	struct str rest = buf_peek(&j->written);
+	struct part_run run;
+	char path[VFS_PATH_MAX];
+	int rc = 0;
+
+	for (; rest.n >= sizeof(run) && rc == 0; rest = str_from(rest, sizeof(run))) {
+		memcpy(&run, rest.p, sizeof(run));
+		part_path(path, run.sid, run.part);
+		int h = v->ops->open(v, path, 0);
+
+		if (h < 0)
+			continue; /* the sync will say */
+		rc = v->ops->write_out(v, h, run.at, run.n);
+		v->ops->close(v, h);
+	}
+	note_files(j);
+	buf_clear(&j->written);
+	return rc;
+}
+
+/* What changed since the last sync, file by file and with the directories that name them. A sync of
+ * the file system would take what others wrote along, with our commits waiting behind it; it is for
+ * the first time, after recovery, and when too much changed to be listed. */
+static int sync_changed(struct store_job *j, struct vfs *v) {
+	struct str files = buf_peek(&j->files), dirs = buf_peek(&j->dirs);
+	char path[VFS_PATH_MAX];
+	struct part_file f;
+	int rc = 0;
+
+	for (; !j->needs_all && rc == 0 && files.n != 0; files = str_from(files, sizeof(f))) {
+		memcpy(&f, files.p, sizeof(f));
+		part_path(path, f.sid, f.part);
+		int h = v->ops->open(v, path, 0);
+
+		j->needs_all = h < 0 && h != H_ENOTFOUND;
+		if (h < 0)
+			continue;
+		rc = v->ops->sync(v, h);
+		v->ops->close(v, h);
+	}
+	for (; !j->needs_all && rc == 0 && dirs.n != 0; dirs = str_from(dirs, VFS_PATH_MAX)) {
+		memcpy(path, dirs.p, sizeof(path));
+		rc = v->ops->sync_dir(v, path);
+	}
+	if (j->needs_all && rc == 0) {
+		rc = v->ops->sync_all(v);
+		j->needs_all = rc < 0;
+	}
+	return rc;
+}
+
 /* In a helper. Stops at the first failure; the rest is tried again. */
 void store_run(struct store_job *j) {
 	struct vfs *v = j->r->vfs;
 
-	j->rc = 0;
+	j->rc = j->sync_rc = 0;
 	for (struct list *it = j->ops.next; it != &j->ops && j->rc == 0; it = it->next) {
 		struct store_op *op = container_of(it, struct store_op, link);
 
@@ -148,8 +265,20 @@ void store_run(struct store_job *j) {
 		                       : vfs_replace_file(v, op->path, buf_peek(&op->bytes));
 		if (op->is_removal && j->rc == H_ENOTFOUND)
 			j->rc = 0;
+		else if (j->rc == 0)
+			note_dirs(j, op->path);
 	}
-	j->sync_rc = j->rc == 0 && j->with_sync ? v->ops->sync_all(v) : 0;
+	int rc = write_runs(j, v);
+
+	if (rc < 0)
+		j->write_rc = rc;
+	if (j->rc < 0 || !j->with_sync)
+		return;
+	/* What an earlier write-out lost no sync brings back. */
+	j->sync_rc = j->write_rc < 0 ? j->write_rc : sync_changed(j, v);
+	j->write_rc = 0;
+	buf_clear(&j->files);
+	buf_clear(&j->dirs);
 }
 
 static void run_store(struct pool_job *pj, unsigned thread) {
@@ -181,7 +310,8 @@ static void ask_sign(struct recorder *r) {
 	struct tree_proof proof;
 	struct buf b;
 
-	if (r->sign_running || r->sign_is_unknown || !r->keeper_is_up || r->sign_shown <= r->signed_size)
+	if (r->sign_running || r->sign_is_unknown || !r->keeper_is_up ||
+	    r->sign_shown <= r->signed_size)
 		return;
 	if (tlog_consistency(r->log, r->signed_size, r->sign_shown, &proof) < 0 ||
 	    tlog_root(r->log, r->sign_shown, r->sign_root) < 0) {
@@ -234,14 +364,31 @@ static void move_ops(struct list *from, struct list *to) {
 	}
 }
 
+/* Whether part files hold all of the full segments. Normally parts_sweep() gets there in a moment. */
+static bool settle_parts(struct recorder *r) {
+	if (parts_are_through(r))
+		return true;
+	if (r->phase == RP_SERVING && !r->is_flush_due && !r->is_draining)
+		return false;
+	return parts_flush_all(r) == 0;
+}
+
+static void swap_runs(struct recorder *r, struct store_job *j) {
+	struct buf empty = j->written;
+
+	j->written = r->written;
+	r->written = empty;
+	j->needs_all = j->needs_all || r->written_over;
+	r->written_over = false;
+}
+
 void store_step(struct recorder *r, bool want_tiles) {
 	struct store_job *j = &r->store;
 	uint64_t upto = 0;
 
 	if (j->is_running || r->log == NULL)
 		return;
-	bool with_sync = !r->parts_broken && journal_wants_flush(&r->j, &upto) &&
-	                 parts_flush_all(r) == 0;
+	bool with_sync = !r->parts_broken && journal_wants_flush(&r->j, &upto) && settle_parts(r);
 
 	if ((want_tiles || with_sync) && (j->last_rc == 0 || list_empty(&r->ops))) {
 		int rc = tlog_flush(r->log);
@@ -254,17 +401,18 @@ void store_step(struct recorder *r, bool want_tiles) {
 	}
 	if (with_sync)
 		put_hint(r);
-	if (list_empty(&r->ops) && !with_sync) {
+	if (list_empty(&r->ops) && !with_sync && (!want_tiles || r->written.len == 0)) {
 		ask_sign(r);
 		return;
 	}
 	move_ops(&r->ops, &j->ops);
+	swap_runs(r, j);
 	j->r = r;
 	j->job.fn = run_store;
 	j->is_running = true;
 	j->with_sync = with_sync;
 	j->flush_upto = upto;
-	pool_submit(r->pool, &j->job);
+	pool_submit(r->store_pool, &j->job);
 }
 
 void store_done(struct recorder *r, struct store_job *j) {

@@ -1,10 +1,13 @@
 /*
  * parts.c: the files of sessions (docs/record-format.md §7).
  *
- *   durable frame ──► out (memory, ≤ 64 KiB) ──► <sid>.<part>.rec ── syncfs ──► its segment may be used again
+ *   durable frame ──► out (memory, ≤ 64 KiB) ──► <sid>.<part>.rec ── synced ──► its segment may be used again
  *
  * Parts are copies of what the journal has made durable, so they are written without a sync, each
  * at its known place: writing again after a failure repeats the same bytes.
+ *
+ * Buffers are written a few at each turn, and a helper takes the bytes on to the device (heads.c):
+ * hundreds of files at once, or their megabytes in the device's queue, would hold up a commit.
  *
  * Invariants:
  * 1. out holds the durable frames that are not yet in files, in order, spans say where they go.
@@ -53,8 +56,10 @@ static void append(struct recorder *r, struct rec_session *s, struct str bytes) 
 	}
 	add_span(r, s, bytes.n);
 	r->out_bytes += bytes.n;
-	if (list_empty(&s->out_link))
-		list_push(&r->outs, &s->out_link);
+	if (!list_empty(&s->out_link))
+		return;
+	s->out_since = r->now;
+	list_push(&r->outs, &s->out_link);
 }
 
 static void put_end_frame(struct recorder *r, const uint8_t sid[SID_SIZE], const struct part_end *e,
@@ -158,6 +163,16 @@ void part_add(struct recorder *r, struct rec_session *s, const struct batch_item
 
 /* --- files --- */
 
+/* Beyond the limit the next sync is one of the whole file system. */
+static void note_run(struct recorder *r, const struct rec_session *s,
+                     const struct part_span *span) {
+	struct part_run run = { .part = span->part, .at = span->at, .n = span->len };
+
+	memcpy(run.sid, s->sid, SID_SIZE);
+	r->written_over = r->written_over ||
+	                  buf_append(&r->written, str_mem(&run, sizeof(run))) < 0;
+}
+
 static int write_span(struct recorder *r, struct rec_session *s, const struct part_span *span,
                       struct str bytes) {
 	char path[VFS_PATH_MAX];
@@ -170,6 +185,8 @@ static int write_span(struct recorder *r, struct rec_session *s, const struct pa
 	int rc = r->vfs->ops->pwrite(r->vfs, h, bytes, span->at);
 
 	r->vfs->ops->close(r->vfs, h);
+	if (rc == 0)
+		note_run(r, s, span);
 	return rc;
 }
 
@@ -203,6 +220,34 @@ int parts_flush_all(struct recorder *r) {
 	if (rc < 0 && r->phase == RP_SERVING)
 		rec_set_store_state(r, STORE_REFUSE, "session files cannot be written");
 	return rc;
+}
+
+static bool is_sweep_due(const struct recorder *r, const struct rec_session *s) {
+	return r->now - s->out_since >= REC_OUT_AGE || (r->has_full && s->out_since <= r->full_at);
+}
+
+bool parts_sweep(struct recorder *r) {
+	if (r->now < r->sweep_due)
+		return false;
+	for (int i = 0; i < REC_OUT_PER_TURN && !list_empty(&r->outs); i++) {
+		struct rec_session *s = container_of(r->outs.next, struct rec_session, out_link);
+
+		if (!is_sweep_due(r, s))
+			break;
+		if (part_flush(r, s) == 0)
+			continue;
+		if (r->phase == RP_SERVING)
+			rec_set_store_state(r, STORE_REFUSE, "session files cannot be written");
+		r->sweep_due = r->now + NS_PER_S;
+		return false;
+	}
+	return !list_empty(&r->outs) &&
+	       is_sweep_due(r, container_of(r->outs.next, struct rec_session, out_link));
+}
+
+bool parts_are_through(const struct recorder *r) {
+	return list_empty(&r->outs) ||
+	       container_of(r->outs.next, struct rec_session, out_link)->out_since > r->full_at;
 }
 
 void parts_age(struct recorder *r) {

@@ -1,6 +1,6 @@
 /*
  * pool.h: a few helper threads of the recorder, for work that must not hold up commits: compression
- * of bulk frames, tiles, syncfs.
+ * of bulk frames, tiles, syncs.
  *
  * A job belongs to the pool from submit until collect hands it back; in between nobody else touches
  * what it points to. Jobs are started in order. With no threads a job runs inside submit, which is

@@ -2,7 +2,8 @@
  * recorder.c: the turn of the recorder (recorder.h).
  *
  *   take back what helpers finished → drain every ring → beat, once a second → leaves, gaps, closes →
- *   sessions with an intent → sessions whose time has come → finished bulk → one write → publish
+ *   sessions with an intent → sessions whose time has come → finished bulk → one write → publish →
+ *   a few part buffers into their files → a step of a growing segment
  *
  * There is no timer on the way of a command: whatever came in while the last batch was written
  * makes the next one.
@@ -48,6 +49,7 @@ struct recorder *recorder_new(const struct recorder_options *o) {
 	r->batch = batch;
 	r->payload = xmalloc(RING_PAYLOAD_MAX);
 	r->pool = pool_new(r->o.helpers, o->hooks.wake, o->hooks.arg);
+	r->store_pool = pool_new(MIN(r->o.helpers, 1u), o->hooks.wake, o->hooks.arg);
 	r->main_codec = frame_codec_new();
 	for (unsigned i = 0; i < MAX(r->o.helpers, 1u); i++)
 		r->codec[i] = frame_codec_new();
@@ -55,6 +57,11 @@ struct recorder *recorder_new(const struct recorder_options *o) {
 	buf_init(&r->json, 128 * KIB);
 	buf_init(&r->scratch, 256 * KIB);
 	buf_init(&r->leaves, 64 * MIB);
+	buf_init(&r->written, REC_RUNS_MAX * sizeof(struct part_run));
+	buf_init(&r->store.written, REC_RUNS_MAX * sizeof(struct part_run));
+	buf_init(&r->store.files, (REC_RUNS_MAX + REC_SYNC_FILES_MAX) * sizeof(struct part_file));
+	buf_init(&r->store.dirs, (size_t)REC_SYNC_DIRS_MAX * VFS_PATH_MAX);
+	r->store.needs_all = true; /* recovery writes without a list */
 	init_jobs(r);
 	return r;
 }
@@ -65,6 +72,7 @@ void recorder_free(struct recorder **rp) {
 	if (r == NULL)
 		return;
 	pool_free(&r->pool);
+	pool_free(&r->store_pool);
 	while (!list_empty(&r->all))
 		rec_session_free(r, container_of(r->all.next, struct rec_session, all));
 	for (size_t i = 0; i < REC_JOBS; i++) {
@@ -86,6 +94,10 @@ void recorder_free(struct recorder **rp) {
 	buf_fini(&r->json);
 	buf_fini(&r->scratch);
 	buf_fini(&r->leaves);
+	buf_fini(&r->written);
+	buf_fini(&r->store.written);
+	buf_fini(&r->store.files);
+	buf_fini(&r->store.dirs);
 	free(r->batch);
 	free(r->payload);
 	free(r);
@@ -313,6 +325,7 @@ static void retry(struct recorder *r) {
 	store_step(r, true);
 	int rc = 0;
 
+	r->full_at = r->now;
 	if (r->phase == RP_BROKEN && !journal_fits(&r->j, REC_CUT_SIZE))
 		rc = journal_advance(&r->j, r->leaf_durable, rec_wall(r), false);
 	else if (r->phase == RP_NOSPACE && !journal_has_spare(&r->j))
@@ -385,7 +398,8 @@ static void beat(struct recorder *r) {
 	r->beat_due = r->now + (r->is_draining ? REC_BEAT / 20 : REC_BEAT);
 	heads_write(r);
 	parts_age(r);
-	(void)parts_flush_all(r);
+	if (r->is_draining || r->phase != RP_SERVING)
+		(void)parts_flush_all(r);
 	store_step(r, true);
 	if (r->sign_is_unknown && r->phase != RP_STARTING)
 		recorder_start(r);
@@ -426,6 +440,34 @@ static void close_recovered(struct recorder *r) {
 	}
 }
 
+/* Parts onto their way to the disk; when those of a full segment are through, its sync. */
+static bool write_parts(struct recorder *r) {
+	bool has_more = parts_sweep(r);
+
+	if (r->has_full && !r->store.is_running && parts_are_through(r)) {
+		r->has_full = false;
+		store_step(r, false);
+	}
+	return has_more;
+}
+
+/* Growing takes at most a quarter of the time, unless a segment will be missing soon. Returns after
+ * how long the next step is due. */
+static uint64_t grow(struct recorder *r) {
+	if (r->phase != RP_SERVING)
+		return UINT64_MAX;
+	if (r->now < r->grow_due && !journal_grow_is_urgent(&r->j))
+		return r->grow_due - r->now;
+	uint64_t begin = r->o.hooks.mono(r->o.hooks.arg);
+
+	if (!journal_grow_step(&r->j))
+		return UINT64_MAX;
+	uint64_t end = r->o.hooks.mono(r->o.hooks.arg);
+
+	r->grow_due = end + 3 * (end - begin);
+	return r->grow_due - end;
+}
+
 uint64_t recorder_turn(struct recorder *r) {
 	r->now = r->o.hooks.mono(r->o.hooks.arg);
 	batch_collect(r);
@@ -442,9 +484,10 @@ uint64_t recorder_turn(struct recorder *r) {
 	fill_batch(r);
 	batch_commit(r);
 	publish(r);
-	if (r->phase == RP_SERVING && journal_grow_step(&r->j))
-		return 0;
-	return next_due(r, is_empty);
+	bool has_more = write_parts(r);
+	uint64_t growth = grow(r);
+
+	return has_more ? 0 : MIN(growth, next_due(r, is_empty));
 }
 
 /* --- small things --- */

@@ -94,11 +94,9 @@ void batch_job_init(struct recorder *r, struct rec_job *j) {
 
 /* Takes finished jobs back from the pool. */
 void batch_collect(struct recorder *r) {
+	if (pool_collect(r->store_pool) != NULL)
+		store_done(r, &r->store);
 	for (struct pool_job *pj = pool_collect(r->pool); pj != NULL; pj = pool_collect(r->pool)) {
-		if (pj == &r->store.job) {
-			store_done(r, &r->store);
-			continue;
-		}
 		struct rec_job *j = container_of(pj, struct rec_job, job);
 
 		assert(j->size > 0);
@@ -180,7 +178,7 @@ static void wait_jobs(struct recorder *r, const struct rec_session *s, bool for_
 
 static void cut_inline(struct recorder *r, struct rec_session *s) {
 	batch_room(r,
-	          FRAME_HEAD_SIZE + frame_builder_size(&s->b) + FRAME_SALT_SIZE + FRAME_TAG_SIZE);
+	           FRAME_HEAD_SIZE + frame_builder_size(&s->b) + FRAME_SALT_SIZE + FRAME_TAG_SIZE);
 	if (s->b.n_events == 0) /* lost in that commit */
 		return;
 	struct frame_head h;
@@ -384,7 +382,9 @@ static bool wait_flush(struct recorder *r) {
 	if (!r->store.is_running) {
 		if (!journal_wants_flush(&r->j, &number))
 			return false;
+		r->is_flush_due = true;
 		store_step(r, false);
+		r->is_flush_due = false;
 		batch_collect(r);
 		return !journal_wants_flush(&r->j, &number) || r->store.is_running;
 	}
@@ -395,6 +395,9 @@ static bool wait_flush(struct recorder *r) {
 
 static int advance(struct recorder *r) {
 	bool is_last_resort = r->phase == RP_NOSPACE;
+
+	r->has_full = true;
+	r->full_at = r->now;
 	int rc = journal_advance(&r->j, r->leaf_durable, rec_wall(r), is_last_resort);
 
 	for (int tries = 0; rc == H_ENOSPACE && tries < 100000 && wait_flush(r); tries++)
@@ -415,8 +418,6 @@ void batch_commit(struct recorder *r) {
 		rc = journal_write(&r->j, r->batch, (uint32_t)r->batch_len, r->item_count, r->now);
 	if (rc == 0) {
 		apply(r);
-		if (is_new)
-			store_step(r, false);
 		return;
 	}
 	fail_batch(r, rc);

@@ -41,6 +41,11 @@ enum {
 #define REC_AGE (50 * NS_PER_MS)
 #define REC_AGE_BOTH (5 * NS_PER_MS)
 #define REC_BEAT NS_PER_S
+#define REC_OUT_AGE NS_PER_S /* after which a part buffer is written */
+#define REC_OUT_PER_TURN 4
+#define REC_RUNS_MAX ((size_t)1 << 16)
+#define REC_SYNC_FILES_MAX 4096 /* more are synced all at once */
+#define REC_SYNC_DIRS_MAX 256
 #define REC_PART_MAX ((uint64_t)64 << 20)
 #define REC_PART_AGE (15 * 60 * NS_PER_S)
 #define REC_LOG_FRAME_MAX ((size_t)96 * 1024)
@@ -92,7 +97,8 @@ struct rec_session {
 	struct list step;  /* has a gap or close frame to write */
 	struct list ready; /* its first job may be done */
 	struct list out_link;
-	struct list jobs; /* bulk frames in order */
+	uint64_t out_since; /* when the oldest byte of out came */
+	struct list jobs;   /* bulk frames in order */
 	uint8_t sid[SID_SIZE];
 	struct rec_ring *ring; /* NULL: none (acts, recovered without a ring) */
 	uint32_t slot, generation;
@@ -155,6 +161,19 @@ struct batch_item {
 	uint8_t leaf[SHA256_SIZE];
 };
 
+/* Bytes of a part that were written and are perhaps not yet on the disk. */
+struct part_run {
+	uint8_t sid[SID_SIZE];
+	uint32_t part;
+	uint64_t at, n;
+};
+
+/* No padding: compared as bytes. */
+struct part_file {
+	uint8_t sid[SID_SIZE];
+	uint32_t part;
+};
+
 /* A file of the log to be written or removed by a helper. */
 struct store_op {
 	struct list link;
@@ -167,10 +186,15 @@ struct store_job {
 	struct pool_job job;
 	struct recorder *r;
 	struct list ops;
+	struct buf written; /* struct part_run: what went into part files since the last job */
+	/* The helper's: what changed since the last sync; needs_all: more than that, or unknown. */
+	struct buf files, dirs; /* struct part_file, sorted; VFS_PATH_MAX bytes each */
+	bool needs_all;
 	bool is_running, with_sync;
 	uint64_t flush_upto; /* segments that the sync frees */
 	uint64_t log_size;   /* leaves in tiles when it is done */
 	int rc, sync_rc;     /* the helper's while it runs */
+	int write_rc;        /* the same: a write-out since the last sync failed */
 	int last_rc;         /* of the round before, for the main thread */
 };
 
@@ -180,7 +204,7 @@ struct recorder {
 	enum rec_phase phase;
 	enum store_state store_state;
 	struct journal j;
-	struct pool *pool;
+	struct pool *pool, *store_pool; /* bulk frames; files and their sync, which may take long */
 	/* [0]: main thread when there are no helpers */
 	struct frame_codec *codec[REC_HELPERS_MAX + 1];
 	struct frame_codec *main_codec;
@@ -189,6 +213,13 @@ struct recorder {
 	struct map *by_sid;
 	struct list all, urgent, soon, later, grew, step, ready, outs;
 	size_t out_bytes;
+	uint64_t full_at;   /* when the last segment became full */
+	bool has_full;      /* it waits for its sync to begin */
+	bool is_flush_due;  /* nobody can wait until the parts are written by and by */
+	struct buf written; /* struct part_run, for the next job */
+	bool written_over;  /* there were more */
+	uint64_t sweep_due; /* not before: a part could not be written */
+	uint64_t grow_due;  /* the next step of a growing segment */
 	struct rec_session *acts;
 	/* batch */
 	uint8_t *batch;
@@ -217,7 +248,8 @@ struct recorder {
 	uint8_t signed_root[SHA256_SIZE], sign_root[SHA256_SIZE];
 	bool sign_running, keeper_is_up;
 	bool sign_is_unknown; /* the keeper is asked what it signed last; nothing is sent to be signed */
-	uint64_t last_asked, last_settled; /* questions asked; all up to this one are answered or void */
+	uint64_t last_asked,
+		last_settled; /* questions asked; all up to this one are answered or void */
 	/* end */
 	bool is_draining, stop_leaf_queued, is_drained;
 	uint64_t drain_until, drain_give_up;
@@ -303,6 +335,10 @@ void part_put_end(struct recorder *r, const uint8_t sid[SID_SIZE], const struct 
                   struct buf *out);
 int part_flush(struct recorder *r, struct rec_session *s);
 int parts_flush_all(struct recorder *r);
+/* The buffers that are old, or hold frames of a full segment, a few at each turn; true: more is due. */
+bool parts_sweep(struct recorder *r);
+/* Whether all frames of full segments are in files. */
+bool parts_are_through(const struct recorder *r);
 /* Begins new parts where the old one is 15 minutes old. */
 void parts_age(struct recorder *r);
 void part_begin(struct recorder *r, struct rec_session *s, uint32_t part);

@@ -198,6 +198,8 @@ static void settle(struct recovery *v) {
 	struct recorder *r = v->r;
 	uint64_t upto;
 
+	r->full_at = r->now;
+	r->is_flush_due = true;
 	store_step(r, true);
 	while (r->store.is_running)
 		batch_collect(r);
@@ -209,6 +211,7 @@ static void settle(struct recovery *v) {
 			batch_collect(r);
 		wants = journal_wants_flush(&r->j, &upto);
 	}
+	r->is_flush_due = false;
 }
 
 static void close_handles(struct recovery *v) {

@@ -38,6 +38,9 @@ struct vfs_ops {
 	int (*sync)(struct vfs *v, int handle);
 	int (*sync_dir)(struct vfs *v, const char *path); /* the name of that file */
 	int (*sync_all)(struct vfs *v);                   /* syncfs: data and names of all files */
+	/* Writes those bytes out, a little at a time, and waits for it, so that sync_all() finds little to
+	 * do. Makes nothing durable; after an error the next sync_all() cannot be believed. */
+	int (*write_out)(struct vfs *v, int handle, uint64_t at, uint64_t n);
 	int (*rename)(struct vfs *v, const char *from, const char *to);
 	int (*unlink)(struct vfs *v, const char *path);
 	/* Calls fn for each name in the directory, in no order; a directory that is not there is empty. */

@@ -396,6 +396,16 @@ static int fault_sync_all(struct vfs *v) {
 	return rc;
 }
 
+/* Nothing is durable by it; a failed one loses what waited, as a failed sync does. */
+static int fault_write_out(struct vfs *v, int handle, uint64_t at unused_arg,
+                           uint64_t n unused_arg) {
+	int rc = fault(of(v));
+
+	if (rc < 0 && !of(v)->is_stopped)
+		drop_changes(of(v)->handles[handle]);
+	return rc;
+}
+
 static int fault_rename(struct vfs *v, const char *from, const char *to) {
 	struct inode *i = find(of(v)->seen, of(v)->seen_count, from);
 	int rc = fault(of(v));
@@ -452,6 +462,7 @@ static const struct vfs_ops fault_ops = {
 	.sync = fault_sync,
 	.sync_dir = fault_sync_dir,
 	.sync_all = fault_sync_all,
+	.write_out = fault_write_out,
 	.rename = fault_rename,
 	.unlink = fault_unlink,
 	.list = fault_list,
