@@ -422,3 +422,152 @@ def test_large_objects(everything, libpq):
             assert libpq.c.lo_open(c.p, 4_000_000, 0x40000) < 0 and "does not exist" in c.error
             c.ask("rollback")
             assert c.ask("select 1") == [["1"]]
+
+
+# --- channel binding against real servers ---
+
+
+def new_certificate(server, *how):
+    """Another self-signed certificate for a running server; returns it."""
+    cert, key = server.dir / "pg-cert.pem", server.dir / "pg-key.pem"
+    made = [server.dir / "new-cert.pem", server.dir / "new-key.pem"]
+    lab.run(["openssl", "req", "-x509", "-nodes", "-newkey", *how, "-keyout", made[1], "-out", made[0], "-days", "9", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+    cert.write_bytes(made[0].read_bytes())
+    key.write_bytes(made[1].read_bytes())
+    server.sql("postgres", "select pg_reload_conf()")
+    ca = server.dir / "trusted.pem"
+    ca.write_bytes(made[0].read_bytes())
+    return ca
+
+
+def served_by(server, cert):
+    """True when the server shows that certificate: a reload takes a moment."""
+    with socket.create_connection(("127.0.0.1", server.port)) as s:
+        s.sendall(packet(SSL))
+        assert s.recv(1) == b"S"
+        context = ssl._create_unverified_context()
+        with context.wrap_socket(s) as t:
+            return t.getpeercert(True) == ssl.PEM_cert_to_DER_cert(cert.read_text())
+
+
+CERTIFICATES = {
+    "sha384": (("rsa:2048", "-sha384"), "SCRAM-SHA-256-PLUS"),
+    "sha512": (("rsa:2048", "-sha512"), "SCRAM-SHA-256-PLUS"),
+    "ecdsa-sha512": (("ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-sha512"), "SCRAM-SHA-256-PLUS"),
+    "ed25519": (("ed25519",), "SCRAM-SHA-256"),
+}
+
+
+@pytest.fixture(scope="module")
+def recertified(binary):
+    with pgs.server("15") as server:
+        for name, role in (("secret", "app"), ("secret_ro", "app_ro")):
+            path = server.dir / name
+            path.write_text(server.passwords[role])
+            setattr(server, name, path)
+        yield server
+
+
+@pytest.mark.parametrize("kind", CERTIFICATES)
+def test_certificates_to_bind_to(binary, recertified, kind):
+    how, mechanism = CERTIFICATES[kind]
+    recertified.ca = new_certificate(recertified, *how)
+    lab.wait_for(lambda: served_by(recertified, recertified.ca), "the new certificate")
+    gateway = lab.Gateway(binary, recertified, connections={
+        "bound": connection_to(recertified), "must": connection_to(recertified, role={"channel_binding": "require"})})
+    gateway.start()
+    try:
+        assert gateway.psql("select 1", user="bound").stdout == "1\n"
+        assert facts_of(gateway, "bound")[0]["target_login"] == mechanism
+        done = gateway.psql("select 1", user="must", check=False)
+        if mechanism == "SCRAM-SHA-256-PLUS":
+            assert done.stdout == "1\n"
+        else:
+            assert "login at the target failed" in done.stderr
+            assert "no hash to bind to" in facts_of(gateway, "must")[0]["login_error"]
+    finally:
+        gateway.stop()
+        gateway.remove()
+
+
+class InBetween:
+    """Ends TLS with the gateway, begins it with the target, and may take the offer of PLUS away."""
+
+    def __init__(self, directory, target, strips):
+        _, self.cert, self.key = lab.make_ca(directory, "between")
+        self.target, self.strips = target, strips
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.seen = b""
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.one, args=(s,), daemon=True).start()
+
+    def one(self, s):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.key)
+        s.recv(8)
+        s.sendall(b"S")
+        client = context.wrap_socket(s, server_side=True)
+        up = socket.create_connection(("127.0.0.1", self.target))
+        up.sendall(packet(SSL))
+        up.recv(1)
+        target = ssl._create_unverified_context().wrap_socket(up)
+        threading.Thread(target=self.pump, args=(client, target, False), daemon=True).start()
+        self.pump(target, client, True)
+
+    def pump(self, source, sink, is_target):
+        try:
+            while data := source.recv(65536):
+                if is_target and self.strips and b"SCRAM-SHA-256-PLUS\0" in data:
+                    data = data.replace(b"SCRAM-SHA-256-PLUS\0", b"")
+                    data = data[:1] + struct.pack("!i", len(data) - 1) + data[5:]
+                if not is_target:
+                    self.seen += data
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("strips", (False, True))
+def test_somebody_in_between(binary, servers, tmp_path, strips):
+    """Behind a certificate that is not checked: PLUS, or the y of a missing offer, gives him away."""
+    server = servers("18")
+    between = InBetween(tmp_path, server.port, strips)
+    address = {"address": f"127.0.0.1:{between.port}", "tls": {"mode": "require"}}
+    connections = {}
+    for binding in ("prefer", "require", "disable"):
+        connections[binding] = {**connection_to(server, role={"channel_binding": binding}), **address}
+    gateway = lab.Gateway(binary, server, connections=connections)
+    gateway.start()
+    try:
+        assert gateway.psql("select 1", user="disable").stdout == "1\n"  # he could
+        for user in ("prefer", "require"):
+            done = gateway.psql("select 1", user=user, check=False)
+            assert done.returncode != 0 and "login at the target failed" in done.stderr
+        assert (b"y,,n=" in between.seen) == strips
+        assert (b"p=tls-server-end-point,,n=" in between.seen) != strips
+    finally:
+        gateway.stop()
+        gateway.remove()
+        between.listener.close()
+
+
+# --- reading it back ---
+
+
+def test_replication_reads_back(replicating):
+    """What a walsender said is in the record, and readers take it in their stride."""
+    gateway, _ = replicating
+    for session in sessions_of(gateway, "repl"):
+        assert gateway.hansard("show", session["id"]).returncode == 0
+        assert gateway.hansard("play", session["id"]).returncode == 0
+    assert gateway.hansard("verify").returncode in (0, 3)
