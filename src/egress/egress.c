@@ -261,6 +261,7 @@ static int confine_self(void) {
 
 int egress_main(struct start *s) {
 	struct egress *eg = xcalloc(1, sizeof(*eg));
+	const char *missing;
 
 	list_init(&eg->asked);
 	list_init(&eg->answers);
@@ -268,7 +269,9 @@ int egress_main(struct start *s) {
 	tls_setup();
 	eg->loop = loop_new();
 	eg->resolver = resolver_new(eg->loop);
-	eg->fetcher = fetcher_new(eg->loop, eg->resolver);
+	eg->fetcher = fetcher_new(eg->loop, eg->resolver, &missing);
+	if (missing != NULL)
+		log_warn("egress.fetch.unavailable", kv_z("reason", missing));
 	if (confine_self() < 0)
 		return 1;
 	eg->supervisor = (struct watch){ .fd = s->supervisor, .fn = on_supervisor };

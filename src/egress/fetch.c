@@ -21,13 +21,13 @@
 #include "egress/fetch.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/version.h"
+#include "egress/curl.h"
 #include "egress/dial.h"
 #include "egress/freshness.h"
 #include "net/addr.h"
@@ -35,12 +35,16 @@
 
 enum { ADDRESSES_MAX = 8, CONNECTIONS_MAX = 16, HOST_TEXT_MAX = 300 };
 
+/* The library is one per process. */
+static struct curl_api curl;
+
 struct fetcher {
 	struct loop *loop;
 	struct resolver *resolver;
 	CURLM *multi;
 	struct timer timer; /* curl's */
 	size_t count;
+	struct err missing; /* code < 0: libcurl is not there, every fetch fails */
 };
 
 struct fetch {
@@ -73,12 +77,15 @@ static void release(struct fetch *f) {
 	if (f->job != NULL)
 		resolve_abandon(f->job);
 	if (f->is_in_multi)
-		(void)curl_multi_remove_handle(f->fetcher->multi, f->easy);
-	curl_easy_cleanup(f->easy);
-	curl_slist_free_all(f->headers);
-	curl_slist_free_all(f->addresses);
-	curl_free(f->host);
-	curl_url_cleanup(f->url);
+		(void)curl.multi_remove_handle(f->fetcher->multi, f->easy);
+	if (f->easy != NULL)
+		curl.easy_cleanup(f->easy);
+	if (f->url != NULL) {
+		curl.slist_free_all(f->headers);
+		curl.slist_free_all(f->addresses);
+		curl.free(f->host);
+		curl.url_cleanup(f->url);
+	}
 	buf_fini(&f->body);
 	if (f->is_counted)
 		f->fetcher->count--;
@@ -143,7 +150,7 @@ static void plain_text(char *z) {
 static void on_done(struct fetch *f, CURLcode rc) {
 	long status = 0;
 
-	(void)curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl.easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (rc == CURLE_OK && status >= 100 && status <= 599) {
 		f->result.status = (uint32_t)status;
 		f->result.max_age = freshness_left(&f->fresh, (int64_t)(wall_ns() / NS_PER_S));
@@ -160,7 +167,7 @@ static void on_done(struct fetch *f, CURLcode rc) {
 		fail(f, H_ELIMIT, "the answer is too large");
 	else
 		fail(f, rc == CURLE_OK ? H_EUPSTREAM : code_of(rc),
-		     f->error[0] != 0 ? f->error : curl_easy_strerror(rc));
+		     f->error[0] != 0 ? f->error : curl.easy_strerror(rc));
 	finish(f);
 }
 
@@ -170,11 +177,11 @@ static void reap(struct fetcher *x) {
 	CURLMsg *m;
 	int left;
 
-	while ((m = curl_multi_info_read(x->multi, &left)) != NULL) {
+	while ((m = curl.multi_info_read(x->multi, &left)) != NULL) {
 		CURLcode rc = m->data.result;
 
 		if (m->msg == CURLMSG_DONE &&
-		    curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &f) == CURLE_OK)
+		    curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &f) == CURLE_OK)
 			on_done(f, rc);
 	}
 }
@@ -221,7 +228,7 @@ static void on_watch(struct watch *w, unsigned events) {
 		what |= CURL_CSELECT_OUT;
 	if ((events & LOOP_HUP) != 0)
 		what |= CURL_CSELECT_ERR;
-	(void)curl_multi_socket_action(x->multi, w->fd, what, &running);
+	(void)curl.multi_socket_action(x->multi, w->fd, what, &running);
 	reap(x);
 }
 
@@ -234,7 +241,7 @@ static int on_interest(CURL *easy unused_arg, curl_socket_t fd, int what, void *
 		if (s != NULL)
 			loop_del(x->loop, &s->w);
 		free(s);
-		(void)curl_multi_assign(x->multi, fd, NULL);
+		(void)curl.multi_assign(x->multi, fd, NULL);
 		return 0;
 	}
 	if (s != NULL) {
@@ -244,15 +251,17 @@ static int on_interest(CURL *easy unused_arg, curl_socket_t fd, int what, void *
 	s = xcalloc(1, sizeof(*s));
 	s->fetcher = x;
 	s->w = (struct watch){ .fd = fd, .fn = on_watch };
-	(void)curl_multi_assign(x->multi, fd, s);
-	return loop_add(x->loop, &s->w, want) < 0 ? -1 : 0;
+	(void)curl.multi_assign(x->multi, fd, s);
+	/* -1 would end every transfer for good; without a watch, this one meets its limit. */
+	(void)!loop_add(x->loop, &s->w, want);
+	return 0;
 }
 
 static void on_timer(struct timer *t) {
 	struct fetcher *x = container_of(t, struct fetcher, timer);
 	int running;
 
-	(void)curl_multi_socket_action(x->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	(void)curl.multi_socket_action(x->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	reap(x);
 }
 
@@ -286,23 +295,28 @@ static CURLcode on_tls(CURL *easy unused_arg, void *ctx, void *arg unused_arg) {
 	return CURLE_OK;
 }
 
-struct fetcher *fetcher_new(struct loop *l, struct resolver *r) {
+struct fetcher *fetcher_new(struct loop *l, struct resolver *r, const char **ret_missing) {
 	struct fetcher *x = xcalloc(1, sizeof(*x));
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		abort(); /* at start, before anything is served */
 	x->loop = l;
 	x->resolver = r;
 	x->timer.fn = on_timer;
-	x->multi = curl_multi_init();
+	*ret_missing = NULL;
+	if (curl_load(&curl, CURL_LIBRARY, &x->missing) < 0) {
+		*ret_missing = x->missing.text;
+		return x;
+	}
+	if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		abort(); /* at start, before anything is served */
+	x->multi = curl.multi_init();
 	if (x->multi == NULL)
 		abort();
-	(void)curl_multi_setopt(x->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
-	(void)curl_multi_setopt(x->multi, CURLMOPT_SOCKETDATA, x);
-	(void)curl_multi_setopt(x->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
-	(void)curl_multi_setopt(x->multi, CURLMOPT_TIMERDATA, x);
-	(void)curl_multi_setopt(x->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
-	(void)curl_multi_setopt(x->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+	(void)curl.multi_setopt(x->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
+	(void)curl.multi_setopt(x->multi, CURLMOPT_SOCKETDATA, x);
+	(void)curl.multi_setopt(x->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
+	(void)curl.multi_setopt(x->multi, CURLMOPT_TIMERDATA, x);
+	(void)curl.multi_setopt(x->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
+	(void)curl.multi_setopt(x->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 	return x;
 }
 
@@ -312,7 +326,7 @@ struct fetcher *fetcher_new(struct loop *l, struct resolver *r) {
 #define SET(option, value) \
 	do { \
 		if (rc == CURLE_OK) \
-			rc = curl_easy_setopt(f->easy, (option), (value)); \
+			rc = curl.easy_setopt(f->easy, (option), (value)); \
 	} while (0)
 
 static CURLcode set_transport(struct fetch *f) {
@@ -375,7 +389,7 @@ static CURLcode set_request(struct fetch *f, const struct fetch_ask *ask) {
 static int make_easy(struct fetch *f, const struct fetch_ask *ask) {
 	CURLcode rc;
 
-	f->easy = curl_easy_init();
+	f->easy = curl.easy_init();
 	if (f->easy == NULL)
 		abort(); /* out of memory, as xmalloc() */
 	rc = set_transport(f);
@@ -388,11 +402,11 @@ static int make_easy(struct fetch *f, const struct fetch_ask *ask) {
 
 static void transfer(struct fetch *f) {
 	if (f->addresses != NULL &&
-	    curl_easy_setopt(f->easy, CURLOPT_RESOLVE, f->addresses) != CURLE_OK) {
+	    curl.easy_setopt(f->easy, CURLOPT_RESOLVE, f->addresses) != CURLE_OK) {
 		fail(f, H_EFEATURE, "this libcurl takes no addresses");
 		return;
 	}
-	f->is_in_multi = curl_multi_add_handle(f->fetcher->multi, f->easy) == CURLM_OK;
+	f->is_in_multi = curl.multi_add_handle(f->fetcher->multi, f->easy) == CURLM_OK;
 	if (!f->is_in_multi)
 		fail(f, H_EBUG, "libcurl takes no more transfers");
 }
@@ -445,7 +459,7 @@ static void on_resolved(void *owner, int gai, struct addrinfo *list) {
 		fail(f, H_ECONNECT, "the name has no address");
 	} else {
 		b.p[b.off + at] = ':';
-		f->addresses = curl_slist_append(NULL, buf_peek(&b).p);
+		f->addresses = curl.slist_append(NULL, buf_peek(&b).p);
 		transfer(f);
 	}
 	buf_fini(&b);
@@ -523,7 +537,7 @@ static bool take_headers(struct fetch *f, struct str lines) {
 		    str_trim(value).n == 0)
 			return false;
 		auto_free char *z = str_dup(line);
-		f->headers = curl_slist_append(f->headers, z);
+		f->headers = curl.slist_append(f->headers, z);
 	}
 	return true;
 }
@@ -532,13 +546,13 @@ static bool take_headers(struct fetch *f, struct str lines) {
 static char *part(struct fetch *f, CURLUPart what) {
 	char *z = NULL;
 
-	return curl_url_get(f->url, what, &z, CURLU_DEFAULT_PORT) == CURLUE_OK ? z : NULL;
+	return curl.url_get(f->url, what, &z, CURLU_DEFAULT_PORT) == CURLUE_OK ? z : NULL;
 }
 
 static bool lacks(struct fetch *f, CURLUPart what) {
 	char *z = part(f, what);
 
-	curl_free(z);
+	curl.free(z);
 	return z == NULL;
 }
 
@@ -549,15 +563,15 @@ static const char *take_url(struct fetch *f, struct str url) {
 	if (!is_printable(url) || memchr(url.p, ' ', url.n) != NULL ||
 	    !str_copy(text, sizeof(text), url))
 		return "the URL is empty, too long or not of printable ASCII characters";
-	f->url = curl_url();
-	if (f->url == NULL || curl_url_set(f->url, CURLUPART_URL, text, 0) != CURLUE_OK)
+	f->url = curl.url();
+	if (f->url == NULL || curl.url_set(f->url, CURLUPART_URL, text, 0) != CURLUE_OK)
 		return "that is no URL";
 	char *scheme = part(f, CURLUPART_SCHEME), *number = part(f, CURLUPART_PORT);
 	bool is_https = scheme != NULL && strcmp(scheme, "https") == 0;
 	bool is_fine = is_https || (scheme != NULL && strcmp(scheme, "http") == 0);
 	is_fine = is_fine && str_u64(str_of(number), UINT16_MAX, &port) == 0 && port != 0;
-	curl_free(scheme);
-	curl_free(number);
+	curl.free(scheme);
+	curl.free(number);
 	if (!is_fine || !lacks(f, CURLUPART_USER) || !lacks(f, CURLUPART_PASSWORD) ||
 	    !lacks(f, CURLUPART_FRAGMENT) || !lacks(f, CURLUPART_ZONEID))
 		return "a URL is https://HOST[:PORT][/PATH][?QUERY] (http for loopback)";
@@ -595,8 +609,10 @@ struct fetch *fetch_start(struct fetcher *x, const struct fetch_ask *ask, fetch_
 	f->arg = arg;
 	f->limit.fn = on_limit;
 	buf_init(&f->body, MIN(ask->max_bytes, FETCH_BODY_MAX));
-	why = take_ask(f, ask);
-	if (why != NULL) {
+	why = x->missing.code < 0 ? NULL : take_ask(f, ask);
+	if (x->missing.code < 0) {
+		fail(f, H_EFEATURE, x->missing.text);
+	} else if (why != NULL) {
 		fail(f, H_EFORMAT, why);
 	} else if (x->count >= FETCH_MAX) {
 		fail(f, H_ELIMIT, "too many requests are under way");

@@ -30,7 +30,7 @@ struct fetch_ask {
 struct fetch_result {
 	/* 0: an answer came, whatever its status. H_EFORMAT for a wrong ask, H_EPERM for an address that
 	 * is refused, H_ECONNECT, H_ETLS, H_ETIMEOUT, H_ELIMIT (too many at once; answer too large),
-	 * H_EUPSTREAM for one that is not HTTP. */
+	 * H_EUPSTREAM for one that is not HTTP, H_EFEATURE without libcurl. */
 	int code;
 	uint32_t status;
 	uint32_t max_age; /* s it may be kept; 0: not said, or not to be kept (freshness.h) */
@@ -42,8 +42,9 @@ typedef void fetch_fn(void *arg, const struct fetch_result *result);
 
 struct fetcher;
 struct fetch;
-/* Before confinement: reads what libraries read. One per process; tls_setup() comes first. */
-struct fetcher *fetcher_new(struct loop *l, struct resolver *r) must_use;
+/* Before confinement: loads libcurl and what it reads. One per process; tls_setup() comes first. Without
+ * libcurl every fetch will fail with H_EFEATURE, and *ret_missing says why (else NULL). */
+struct fetcher *fetcher_new(struct loop *l, struct resolver *r, const char **ret_missing) must_use;
 /* fn is called once, on the loop, never from within; then the fetch is gone. What `ask` borrows is copied. */
 struct fetch *fetch_start(struct fetcher *x, const struct fetch_ask *ask, fetch_fn *fn, void *arg)
 	must_use;

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/test.h"
+#include "egress/curl.h"
 #include "egress/fetch_server.h"
 #include "net/tls.h"
 
@@ -25,7 +26,9 @@ static void set_up(void) {
 	(void)signal(SIGPIPE, SIG_IGN);
 	tls_setup();
 	loop = loop_new();
-	fetcher = fetcher_new(loop, resolver_new(loop));
+	const char *missing = "";
+	fetcher = fetcher_new(loop, resolver_new(loop), &missing);
+	CHECK(missing == NULL);
 	testcert_make(&good, "DNS:localhost,IP:127.0.0.1");
 	testcert_make(&other, "DNS:elsewhere.example");
 	tls = fetch_server_new(fetch_server_ctx(&good));
@@ -98,6 +101,17 @@ static const struct fetch_result *get_url(const char *url) {
 
 static bool body_has(const char *z) {
 	return memmem(buf_peek(&got.body).p, got.body.len, z, strlen(z)) != NULL;
+}
+
+TEST(libraries) {
+	struct curl_api api;
+	struct err e = { 0 };
+
+	CHECK_EQ_I(curl_load(&api, "libnothere.so.4", &e), H_EFEATURE);
+	CHECK_EQ_STR(str_of(e.text), STR("libnothere.so.4 cannot be loaded"));
+	e = (struct err){ 0 };
+	CHECK_EQ_I(curl_load(&api, "libcrypto.so.3", &e), H_EFEATURE);
+	CHECK_EQ_STR(str_of(e.text), STR("libcrypto.so.3 has no curl_easy_cleanup"));
 }
 
 TEST(answers) {
