@@ -393,8 +393,8 @@ static bool ask_anew(struct trial *t, uint64_t now) {
 		uint64_t last = s->keys != NULL ? s->anew_ns : s->asked_ns;
 		uint64_t pause = s->keys != NULL ? UNKNOWN_KEY_NS : NO_KEYS_NS;
 
-		if (last == 0 || now >= last + pause) {
-			s->anew_ns = now;
+		if (s->fetch_id == 0 && (last == 0 || now >= last + pause)) {
+			s->anew_ns = s->keys != NULL ? now : s->anew_ns;
 			refresh(t->o, s, now);
 		}
 		is_asked = is_asked || s->fetch_id != 0;
