@@ -102,6 +102,7 @@ struct confine_paths confine_paths_of(enum role role, struct str store, struct s
 		break;
 	case ROLE_RECORDER:
 		p.write[0] = xasprintf("%.*s/record", STR_ARG(store));
+		p.write[1] = xasprintf("%.*s/index", STR_ARG(store));
 		break;
 	case ROLE_EGRESS:
 		p = (struct confine_paths){

@@ -19,7 +19,7 @@ struct confine_paths {
 };
 
 /* The hierarchies of a role, for confine(): worker and supervisor none; egress what the resolver
- * reads; recorder writes <store>/record; keeper writes <store>/keeper and reads the configuration's
+ * reads; recorder writes <store>/record and <store>/index; keeper writes <store>/keeper and reads the configuration's
  * directory (it adds those of the files that the configuration names). Memory that lives as long as
  * the process. */
 struct confine_paths confine_paths_of(enum role role, struct str store, struct str config_dir);

@@ -12,7 +12,8 @@
  *   {"cmd":"token.ls"}        → answers with "items":[{id,subject,kind,groups,…}]
  *   {"cmd":"token.revoke","id":S}
  *   {"cmd":"why","ref":S}     → ref, reason, source, count, first_wall_ns, last_wall_ns, text, advice
- *   {"cmd":"act","act":"record.viewed"|"record.exported"|"record.verified","session":S?,"detail":S?}
+ *   {"cmd":"act","act":"record.viewed"|"record.exported"|"record.verified"|"record.searched"|"index.rebuilt",
+ *    "session":S?,"detail":S?}
  *   {"cmd":"sessions.live"}   → answers with "items":[{session,short,connection,role,subject,…}]
  *   {"cmd":"pin.forget","connection":S,"role":S}
  * Answers: {"ok":true,…,"done":true}, or {"ok":false,"code":"ENOTFOUND","error":"…","done":true}.

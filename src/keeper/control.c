@@ -445,7 +445,8 @@ static void ask_token_revoke(struct conn *c, json_t *ask) {
 
 static void ask_act(struct conn *c, json_t *ask) {
 	static const char *const allowed[] = { "record.viewed", "record.exported",
-		                               "record.verified" };
+		                               "record.verified", "record.searched",
+		                               "index.rebuilt" };
 	static const char *const known[] = { "act", "session", "detail", NULL };
 	static const char *const members[] = { "session", "detail", NULL };
 	struct str act = text_member(ask, "act");

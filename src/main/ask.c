@@ -147,17 +147,27 @@ static int ignore_answer(void *arg, struct str text) {
 	return 0;
 }
 
-void ask_announce(const struct common *c, const char *store, const char *act, struct str session) {
+static void announce(const struct common *c, const char *store, const char *act, const char *member,
+                     struct str value) {
 	struct err e = { .code = 0 };
 	json_t *ask = json_pack("{s:s, s:s}", "cmd", "act", "act", act);
-	if (session.n > 0)
-		(void)json_object_set_new(ask, "session", json_stringn(session.p, session.n));
+	if (value.n > 0)
+		(void)json_object_set_new(ask, member, json_stringn(value.p, value.n));
 	auto_free char *text = json_dumps(ask, JSON_COMPACT);
 	json_decref(ask);
 	int rc = text != NULL ? ctl_call(store, str_of(text), ignore_answer, NULL, &e)
 	                      : H_EENCODING;
 	if (rc < 0 && c->verbose)
 		(void)fprintf(stderr, "hansard: this reading is not on the record: %s\n", e.text);
+}
+
+void ask_announce(const struct common *c, const char *store, const char *act, struct str session) {
+	announce(c, store, act, "session", session);
+}
+
+void ask_announce_detail(const struct common *c, const char *store, const char *act,
+                         struct str detail) {
+	announce(c, store, act, "detail", detail);
 }
 
 /* ---- output ---- */

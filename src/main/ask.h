@@ -35,6 +35,9 @@ int common_store(const struct common *c, char *out, size_t cap, struct err *e) m
 int ask_keeper(const struct common *c, json_t *ask, json_t **ret, struct err *e) must_use;
 /* Tells a running gateway that the record is read: an act. Silent when none runs (with -v: said on stderr). */
 void ask_announce(const struct common *c, const char *store, const char *act, struct str session);
+/* The same for what is not about one session: `detail`, UTF-8, at most 1024 bytes. */
+void ask_announce_detail(const struct common *c, const char *store, const char *act,
+                         struct str detail);
 
 /* Prints a document as JSON (two spaces) or YAML on stdout. */
 void print_json(const json_t *doc, enum out_format format);

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "ipc/confine.h"
 #include "main/cli.h"
+#include "main/indexer.h"
+#include "record/recorder.h"
 
 typedef int role_main_fn(struct start *s);
 
@@ -49,5 +51,6 @@ int child_main(struct str role_text) {
 		log_error("child.user.failed", kv_err(H_EPERM));
 		return CLI_FAILED;
 	}
+	recorder_set_beside(&indexer_beside);
 	return mains[role](&start);
 }

@@ -31,8 +31,10 @@ enum cli_exit {
 	X(sessions, cmd_sessions, "list the sessions on the record") \
 	X(show, cmd_show, "show the facts of a session and its commands") \
 	X(play, cmd_play, "show a session as it went") \
+	X(search, cmd_search, "find commands by the text of statements and parameters") \
 	X(export, cmd_export, "write sessions as JSON lines") \
 	X(verify, cmd_verify, "check that the record is whole and unaltered") \
+	X(reindex, cmd_reindex, "make the index that search uses anew, from the record") \
 	X(completion, cmd_completion, "print a completion script for bash or zsh")
 
 #define X(name, fn, help) int fn(int argc, char **argv);

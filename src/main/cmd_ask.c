@@ -6,12 +6,14 @@
 #include "keeper/oidc.h"
 #include "main/ask.h"
 #include "main/cli.h"
+#include "main/search.h"
 #include "main/text.h"
 
 struct word_args {
 	struct common common;
 	bool takes_word;
 	const char *word;
+	void (*adds)(const struct word_args *a, json_t *doc); /* to the answer, or NULL */
 };
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): argp's type */
@@ -123,6 +125,8 @@ static int ask_and_print(struct word_args *a, json_t *ask, void (*print)(const j
 		return cli_fail(&e);
 	(void)json_object_del(doc, "ok"); /* of the conversation, not of the answer */
 	(void)json_object_del(doc, "done");
+	if (a->adds != NULL)
+		a->adds(a, doc);
 	if (a->common.format == OUT_JSON || a->common.format == OUT_YAML)
 		print_json(doc, a->common.format);
 	else
@@ -131,8 +135,15 @@ static int ask_and_print(struct word_args *a, json_t *ask, void (*print)(const j
 	return CLI_OK;
 }
 
+/* The keeper does not see the index; whoever may ask it may read that too. */
+static void add_index(const struct word_args *a, json_t *doc) {
+	char store[4096];
+	if (common_store(&a->common, store, sizeof(store), NULL) == 0)
+		(void)json_object_set_new(doc, "index", search_index_about(store));
+}
+
 int cmd_status(int argc, char **argv) {
-	struct word_args a = { .word = NULL };
+	struct word_args a = { .adds = add_index };
 	cli_parse(&status_argp, argc, argv, &a);
 	return ask_and_print(&a, json_pack("{s:s}", "cmd", "status"), print_members);
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "main/find.h"
 #include "main/text.h"
+#include "main/when.h"
 
 enum { KEY_CONNECTION = 0x600, KEY_SUBJECT, KEY_SINCE, KEY_UNTIL, KEY_OPEN, KEY_LIMIT, KEY_ACTS };
 
@@ -19,34 +20,9 @@ struct sessions_args {
 	bool only_open, with_acts;
 };
 
-/* "2026-11-21", "2026-11-21T06:00:00Z", "2026-11-21 06:00" (local time without Z), or "2h": so long ago. */
-static bool moment_parse(const char *text, uint64_t *ret) {
-	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S",
-		                             "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d" };
-	uint64_t ago = 0;
-	if (duration_parse(str_of(text), &ago) == 0) {
-		*ret = wall_ns() - MIN(ago, wall_ns());
-		return true;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-		struct tm tm = { .tm_isdst = -1 };
-		const char *end = strptime(text, forms[i], &tm);
-		if (end == NULL || *end != '\0')
-			continue;
-		time_t t = i == 0 ? timegm(&tm) : mktime(&tm);
-		if (t < 0)
-			return false;
-		*ret = (uint64_t)t * NS_PER_S;
-		return true;
-	}
-	return false;
-}
-
 static void take_moment(struct argp_state *state, const char *arg, uint64_t *ret) {
-	if (!moment_parse(arg, ret))
-		argp_error(state,
-		           "a time is written as 2h (ago), 2026-11-21, \"2026-11-21 06:00\" or "
-		           "2026-11-21T06:00:00Z");
+	if (when_parse(str_of(arg), wall_ns(), ret) != 0)
+		argp_error(state, "\"%s\": " WHEN_FORMS, arg);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state) {

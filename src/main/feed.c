@@ -64,7 +64,7 @@ int feed_session(struct feed *f, struct reader *r, const uint8_t sid[SID_SIZE], 
 	int rc = reader_session_open(&x, r, sid, e);
 	if (rc < 0)
 		return rc;
-	while ((rc = reader_session_item(x, &it, e)) > 0) {
+	while (!f->stop && (rc = reader_session_item(x, &it, e)) > 0) {
 		if (it.kind == FRAME_DATA)
 			f->wall_minus_mono = it.wall_ns - it.event.mono_ns;
 		if (f->item != NULL)
@@ -73,6 +73,8 @@ int feed_session(struct feed *f, struct reader *r, const uint8_t sid[SID_SIZE], 
 			feed_event(f->view, &it.event);
 	}
 	reader_session_close(&x);
+	if (f->stop)
+		return 0;
 	if (f->view != NULL)
 		pg_view_end(f->view);
 	return rc;

@@ -13,6 +13,7 @@ struct feed {
 	void (*item)(void *arg, const struct reader_item *it);
 	void *arg;
 	uint64_t wall_minus_mono; /* of the last event: adds up to wall time, modulo 2^64 */
+	bool stop; /* set by a callback: the walk ends there, with 0, and the view is told no end */
 };
 
 /* Reads from the first frame to the last and ends the view. H_ETAMPERED, H_EIO… as reader_session_item(). */

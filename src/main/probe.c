@@ -416,6 +416,7 @@ static void remove_scene(void) {
 	static const char *const names[] = { "store/record/a.rec.new",
 		                             "store/record/a.rec",
 		                             "store/record",
+		                             "store/index",
 		                             "store/keeper/log.key",
 		                             "store/keeper",
 		                             "store/control.sock",

@@ -5,6 +5,7 @@
  *   <store>/control.sock  0600: for root and the user that started the gateway, which are those whom the
  *                         keeper answers; replaced at start, which only the holder of the lock does
  *   <store>/record        recorder's, 0750
+ *   <store>/index         recorder's, 0750
  *   <store>/keeper        keeper's, 0700
  *   <store>/ca.pem        keeper's; so with packaged users the store's directory is its group's to
  *                         create in, and sticky: what others own there it cannot move away
@@ -78,6 +79,7 @@ static int let_keeper_create(const char *store, struct err *e) {
 
 static int make_dirs(const char *store, struct err *e) {
 	auto_free char *record = xasprintf("%s/record", store);
+	auto_free char *index = xasprintf("%s/index", store);
 	auto_free char *keeper = xasprintf("%s/keeper", store);
 	int rc = make_dir(store, 0755, NULL, e);
 
@@ -85,6 +87,8 @@ static int make_dirs(const char *store, struct err *e) {
 		rc = let_keeper_create(store, e);
 	if (rc == 0)
 		rc = make_dir(record, 0750, "_hansard-recorder", e);
+	if (rc == 0)
+		rc = make_dir(index, 0750, "_hansard-recorder", e);
 	if (rc == 0)
 		rc = make_dir(keeper, 0700, "_hansard-keeper", e);
 	return rc;

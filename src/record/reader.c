@@ -14,6 +14,7 @@
 #include "record/reader.h"
 
 #include <jansson.h>
+#include <time.h>
 
 #include "record/journal_read.h"
 #include "record/readfs.h"
@@ -22,6 +23,7 @@ enum { NODE_JSON_MAX = 4096, PREFIX_MIN = 4 };
 
 struct reader {
 	int root;
+	bool only_parts; /* no journal: reader_open_parts() */
 	struct journal_index journal;
 	char origin[256];
 	char vkey[384];
@@ -59,7 +61,7 @@ static void read_node(struct reader *r) {
 	buf_fini(&b);
 }
 
-int reader_open(struct reader **ret, const char *dir, struct err *e) {
+static int open_root(struct reader **ret, const char *dir, struct err *e) {
 	int root = readfs_root(dir);
 
 	if (root < 0)
@@ -70,8 +72,25 @@ int reader_open(struct reader **ret, const char *dir, struct err *e) {
 	r->root = root;
 	r->codec = frame_codec_new();
 	read_node(r);
-	int rc = journal_index_make(&r->journal, root);
+	*ret = r;
+	return 0;
+}
 
+int reader_open_parts(struct reader **ret, const char *dir, struct err *e) {
+	int rc = open_root(ret, dir, e);
+
+	if (rc == 0)
+		(*ret)->only_parts = true;
+	return rc;
+}
+
+int reader_open(struct reader **ret, const char *dir, struct err *e) {
+	struct reader *r = NULL;
+	int rc = open_root(&r, dir, e);
+
+	if (rc < 0)
+		return rc;
+	rc = journal_index_make(&r->journal, r->root);
 	if (rc < 0) {
 		reader_close(&r);
 		return err_set(e, rc, "%s: the journal cannot be read: %s", dir, h_err_text(rc));
@@ -92,6 +111,9 @@ void reader_close(struct reader **r) {
 
 int reader_refresh(struct reader *r, struct err *e) {
 	struct journal_index fresh;
+
+	if (r->only_parts)
+		return 0;
 	int rc = journal_index_make(&fresh, r->root);
 
 	if (rc < 0)
@@ -114,6 +136,7 @@ struct str reader_vkey(const struct reader *r) {
 struct sids {
 	uint8_t (*sid)[SID_SIZE];
 	size_t count, cap;
+	char from[40]; /* the first day's directory; empty: all */
 };
 
 static void add_sid(struct sids *s, const uint8_t sid[SID_SIZE]) {
@@ -156,7 +179,7 @@ static int add_month(struct reader *r, const char *month, struct sids *out) {
 	for (size_t i = 0; rc == 0 && i < days.count; i++) {
 		auto_free char *day = xasprintf("%s/%.2s", month, days.name[i]);
 
-		if (is_number_dir(days.name[i], 2))
+		if (is_number_dir(days.name[i], 2) && strcmp(day, out->from) >= 0)
 			rc = add_day(r, day, out);
 	}
 	readfs_names_free(&days);
@@ -213,14 +236,29 @@ static int list_sids(struct reader *r, struct sids *out) {
 	return rc;
 }
 
+static int each_of(struct reader *r, struct sids *all, reader_sid_fn *fn, void *arg) {
+	int rc = list_sids(r, all);
+
+	for (size_t i = 0; rc == 0 && i < all->count; i++)
+		rc = fn(arg, all->sid[i]);
+	free(all->sid);
+	return rc;
+}
+
 int reader_each(struct reader *r, reader_sid_fn *fn, void *arg) {
 	struct sids all = { 0 };
-	int rc = list_sids(r, &all);
 
-	for (size_t i = 0; rc == 0 && i < all.count; i++)
-		rc = fn(arg, all.sid[i]);
-	free(all.sid);
-	return rc;
+	return each_of(r, &all, fn, arg);
+}
+
+int reader_each_since(struct reader *r, uint64_t wall_ns, reader_sid_fn *fn, void *arg) {
+	time_t t = (time_t)(wall_ns / 1000000000u);
+	struct sids all = { 0 };
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) != NULL)
+		(void)strftime(all.from, sizeof(all.from), "sessions/%Y/%m/%d", &tm);
+	return each_of(r, &all, fn, arg);
 }
 
 /* --- finding one --- */
@@ -375,7 +413,7 @@ static int next_part(struct reader_session *x, struct err *e) {
 /* No whole frame stands at `at`: a torn append, when the journal goes on here; if it does not even
  * now, someone was at work. */
 static int after_end(struct reader_session *x, uint64_t at, struct err *e) {
-	if (journal_index_find(&x->r->journal, x->sid, x->next) != NULL) {
+	if (x->r->only_parts || journal_index_find(&x->r->journal, x->sid, x->next) != NULL) {
 		x->no_more_parts = true;
 		return 0;
 	}
@@ -595,4 +633,68 @@ void reader_summary_fini(struct reader_summary *s) {
 	free(s->open_json);
 	free(s->close_json);
 	s->open_json = s->close_json = NULL;
+}
+
+/* --- has it ended --- */
+
+enum { END_MAX = 64 * 1024 }; /* a close frame is far shorter */
+
+/* The frame of n bytes at an offset, borrowed from `buf`. */
+static bool frame_at(int fd, struct buf *buf, uint64_t at, uint64_t n, struct frame *ret) {
+	buf_clear(buf);
+	uint8_t *p = n <= END_MAX ? buf_reserve(buf, (size_t)n) : NULL;
+
+	if (p == NULL || readfs_pread(fd, p, (size_t)n, at) != (ssize_t)n)
+		return false;
+	buf_commit(buf, (size_t)n);
+	return frame_parse(ret, buf_peek(buf)) > 0;
+}
+
+/* … close frame | index | trailer: the trailer says where the index begins, the index's last row where the
+ * last frame does. */
+static bool ends_with_close(struct reader *r, int fd, uint64_t size, struct buf *buf) {
+	const uint64_t end = FRAME_HEAD_SIZE + FRAME_TRAILER_SIZE;
+	uint8_t row[FRAME_INDEX_ROW_SIZE];
+	struct frame_trailer t;
+	struct frame f;
+	struct str raw;
+
+	if (size < end || !frame_at(fd, buf, size - end, end, &f) || f.head.kind != FRAME_TRAILER ||
+	    frame_raw(r->codec, &f, &raw) < 0 || frame_trailer_parse(&t, raw) < 0 ||
+	    t.index_offset >= size - end ||
+	    readfs_pread(fd, row, sizeof(row), size - end - sizeof(row)) != sizeof(row))
+		return false;
+	struct rd rd = rd_of(str_mem(row, sizeof(row)));
+	uint64_t at = rd_u64(&rd);
+
+	return at < t.index_offset && frame_at(fd, buf, at, t.index_offset - at, &f) &&
+	       f.head.kind == FRAME_CLOSE;
+}
+
+int reader_is_ended(struct reader *r, const uint8_t sid[SID_SIZE]) {
+	char path[READFS_PART_PATH_MAX];
+	auto_fd int last = -1;
+	uint64_t size = 0;
+	struct buf buf;
+
+	for (uint32_t part = 0;; part++) {
+		uint64_t n;
+
+		readfs_part_path(path, sid, part);
+		int fd = readfs_open(r->root, path, &n);
+
+		if (fd == H_ENOTFOUND)
+			break;
+		if (fd < 0)
+			return fd;
+		if (last >= 0)
+			(void)close(last);
+		last = fd;
+		size = n;
+	}
+	buf_init(&buf, END_MAX);
+	bool is_ended = last >= 0 && ends_with_close(r, last, size, &buf);
+
+	buf_fini(&buf);
+	return is_ended ? 1 : 0;
 }

@@ -20,6 +20,9 @@ struct reader_session;
 
 /* dir: the store (the directory that holds record/). H_ENOTFOUND when there is no record in it. */
 int reader_open(struct reader **ret, const char *dir, struct err *e) must_use;
+/* As reader_open(), but without the journal: what stands in session files and nothing else. Costs nothing
+ * before a session is read. A session that ends inside a frame is being written: it ends before it. */
+int reader_open_parts(struct reader **ret, const char *dir, struct err *e) must_use;
 void reader_close(struct reader **r);
 /* Scans the journal again. Sessions that are open keep what they saw. */
 int reader_refresh(struct reader *r, struct err *e) must_use;
@@ -31,6 +34,11 @@ struct str reader_vkey(const struct reader *r);
  * and is returned. */
 typedef int reader_sid_fn(void *arg, const uint8_t sid[SID_SIZE]);
 int reader_each(struct reader *r, reader_sid_fn *fn, void *arg) must_use;
+/* Only sessions of the day (UTC) of that moment and of later ones. */
+int reader_each_since(struct reader *r, uint64_t wall_ns, reader_sid_fn *fn, void *arg) must_use;
+/* 1 when the session's last frame stands in a sealed part: nothing will be added to its files; 0 when it
+ * does not, as far as its files tell; H_EIO. Reads the end of the last part only. */
+int reader_is_ended(struct reader *r, const uint8_t sid[SID_SIZE]) must_use;
 /* A full id, a short id ("k7m2-9xqe"), a prefix of at least 4 characters of either, or "@last" (the
  * newest session that is not an acts session). H_ENOTFOUND, or H_EEXIST when several fit. */
 int reader_find(struct reader *r, struct str id, uint8_t ret_sid[SID_SIZE], struct err *e) must_use;

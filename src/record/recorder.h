@@ -82,4 +82,15 @@ struct recorder_stats {
 };
 void recorder_stats(const struct recorder *r, struct recorder_stats *out);
 
+/* What runs in the recorder's process beside the recorder and knows what this folder may not: the
+ * indexer. Set before recorder_main(); start is called after confinement, and must not wait. */
+struct start;
+struct recorder_beside {
+	void *(*start)(const struct start *s);
+	void (*stop)(void *self);
+};
+void recorder_set_beside(const struct recorder_beside *b);
+/* Of store.size_max one part in so many is kept for the index. */
+enum { RECORDER_INDEX_SHARE = 10 };
+
 #endif

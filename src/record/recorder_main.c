@@ -348,15 +348,23 @@ static int add_used(const char *path, const struct stat *st, int type, struct FT
 	return 0;
 }
 
-/* What this process may add: the limit less what is there, at least 1 where there is a limit. */
+/* What the record may grow by: the limit less the index's share and what is there, at least 1 where
+ * there is a limit. */
 static uint64_t room_of(const struct start *s) {
 	auto_free char *path = xasprintf("%.*s/record", STR_ARG(s->store_path));
+	uint64_t most = s->store_max - s->store_max / RECORDER_INDEX_SHARE;
 
 	if (s->store_max == 0)
 		return 0;
 	used_bytes = 0;
 	(void)nftw(path, add_used, 16, FTW_PHYS);
-	return used_bytes < s->store_max ? s->store_max - used_bytes : 1;
+	return used_bytes < most ? most - used_bytes : 1;
+}
+
+static const struct recorder_beside *beside;
+
+void recorder_set_beside(const struct recorder_beside *b) {
+	beside = b;
 }
 
 int recorder_main(struct start *s) {
@@ -398,5 +406,10 @@ int recorder_main(struct start *s) {
 		return 1;
 	p->asked = mono_ns();
 	recorder_start(p->r);
-	return serve(p);
+	void *companion = beside != NULL ? beside->start(s) : NULL;
+	int status = serve(p);
+
+	if (beside != NULL)
+		beside->stop(companion);
+	return status;
 }

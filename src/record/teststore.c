@@ -16,7 +16,7 @@
 #include "record/journal_format.h"
 #include "record/tlog.h"
 
-enum { SESSIONS_MAX = 400, BATCH_MAX = 48 * 1024, FRAMES_MAX = 4096 };
+enum { SESSIONS_MAX = 2400, BATCH_MAX = 48 * 1024, FRAMES_MAX = 4096 };
 
 struct ts_session {
 	struct teststore *t;
