@@ -88,16 +88,21 @@ static int read_answers(int fd, uint8_t *buf, ctl_answer_fn *fn, void *arg, stru
 	}
 }
 
-int ctl_call(const char *store_path, struct str ask, ctl_answer_fn *fn, void *arg, struct err *e) {
+int ctl_pass(const char *store_path, const struct ctl_ask *ask, ctl_answer_fn *fn, void *arg,
+             struct err *e) {
 	auto_fd int fd = ctl_connect(store_path, e);
 
 	if (fd < 0)
 		return fd;
-	int rc = ipc_send(fd, IPC_CTL_ASK, 1, ask, NULL, 0);
+	int rc = ipc_send(fd, IPC_CTL_ASK, 1, ask->text, &ask->fd, ask->fd >= 0 ? 1 : 0);
 
 	if (rc < 0)
 		return err_set(e, rc, "the gateway cannot be asked: %s", h_err_text(rc));
 	auto_free uint8_t *buf = xmalloc(IPC_MAX + 16);
 
 	return read_answers(fd, buf, fn, arg, e);
+}
+
+int ctl_call(const char *store_path, struct str ask, ctl_answer_fn *fn, void *arg, struct err *e) {
+	return ctl_pass(store_path, &(struct ctl_ask){ .text = ask, .fd = -1 }, fn, arg, e);
 }

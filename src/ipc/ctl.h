@@ -15,6 +15,8 @@
  *   {"cmd":"act","act":"record.viewed"|"record.exported"|"record.verified"|"record.searched"|"index.rebuilt",
  *    "session":S?,"detail":S?}
  *   {"cmd":"sessions.live"}   → answers with "items":[{session,short,connection,role,subject,…}]
+ *   {"cmd":"tail","session":S?}, with one descriptor, a stream socket: frames are sent on it as they
+ *                             become durable (record/tap.h). Without session: of all sessions
  *   {"cmd":"pin.forget","connection":S,"role":S}
  * Answers: {"ok":true,…,"done":true}, or {"ok":false,"code":"ENOTFOUND","error":"…","done":true}.
  */
@@ -31,5 +33,12 @@ typedef int ctl_answer_fn(void *arg, struct str json);
  * what to do. An answer with "ok": false is an answer: fn sees it. */
 int ctl_call(const char *store_path, struct str ask, ctl_answer_fn *fn, void *arg, struct err *e)
 	must_use;
+/* The same, passing a descriptor on, which stays the caller's ("tail"). */
+struct ctl_ask {
+	struct str text;
+	int fd;
+};
+int ctl_pass(const char *store_path, const struct ctl_ask *ask, ctl_answer_fn *fn, void *arg,
+             struct err *e) must_use;
 
 #endif

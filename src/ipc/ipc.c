@@ -124,6 +124,8 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_LAST_SIGNED_IS:
 	case IPC_ABANDON:
 		return (struct route){ KEEPER, RECORDER, 0 };
+	case IPC_TAP:
+		return (struct route){ KEEPER, RECORDER, 1 };
 	case IPC_OPENED:
 	case IPC_ACT_DONE:
 	case IPC_SIGN:

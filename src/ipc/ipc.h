@@ -86,6 +86,8 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	  "KR: recorder → keeper, after a keeper restart: (count; 16 bytes sid, u16 ring, u32 slot, u32 generation)") \
 	X(49, ABANDON, \
 	  "KR: keeper → recorder: 16 bytes sid, vstr reason: admitted, but the connect failed: close it") \
+	X(51, TAP, \
+	  "KR: keeper → recorder: 16 bytes sid, zeros: all sessions; one descriptor, a stream socket on which frames are sent as they become durable (record/tap.h)") \
 	X(50, STORE_STATE, \
 	  "KR: recorder → keeper: u8 state (0 ok, 1 refuse new sessions, 2 failed), vstr reason") \
 	/* keeper and egress */ \
@@ -98,7 +100,7 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(63, FETCHED, \
 	  "KE: egress → keeper: i32 code (0: an answer came, whatever its status), u32 HTTP status, u32 max_age s (0: not said, or not to be kept), vstr body, vstr text (a sentence when code < 0)") \
 	/* control socket: one JSON document each way */ \
-	X(80, CTL_ASK, "CTL: client → keeper: JSON") \
+	X(80, CTL_ASK, "CTL: client → keeper: JSON; with \"tail\" one descriptor") \
 	X(81, CTL_ANSWER, "CTL: keeper → client: JSON; several until \"done\": true")
 
 enum ipc_type {

@@ -27,6 +27,8 @@ struct conn {
 	int32_t pid;
 	bool is_dead;
 	struct buf waiting; /* the answer that waits for an act */
+	int tap; /* the socket that the recorder gets when the view is on the record; -1: none */
+	uint8_t tap_sid[SID_SIZE];
 };
 
 struct control {
@@ -42,6 +44,8 @@ static void conn_close(struct conn *c) {
 
 	loop_del(c->k->loop, &c->w);
 	(void)close(c->w.fd);
+	if (c->tap >= 0)
+		(void)close(c->tap);
 	list_drop(&c->link);
 	if (c->waiting.p != NULL)
 		wipe(c->waiting.p, c->waiting.cap);
@@ -101,14 +105,29 @@ static struct conn *conn_find(struct keeper *k, uint64_t id) {
 	return NULL;
 }
 
+/* The ticket goes to the recorder, and with it our copy. */
+static int pass_tap(struct conn *c) {
+	struct str sid = str_mem(c->tap_sid, SID_SIZE);
+	bool sent = chan_send_fd(&c->k->chan[ROLE_RECORDER], IPC_TAP, 0, sid, c->tap);
+
+	(void)close(c->tap);
+	c->tap = -1;
+	return sent ? 0 : H_EBUSY;
+}
+
 /* The act is durable, or could not be: the waiting answer goes out. */
 static void on_act(struct keeper *k, uint64_t id, int code) {
 	struct conn *c = k->control != NULL ? conn_find(k, id) : NULL;
 
 	if (c == NULL)
 		return;
+	if (code >= 0 && c->tap >= 0)
+		code = pass_tap(c);
 	if (code < 0)
-		answer_error(c, code, "the act could not be recorded; nothing was answered");
+		answer_error(c, code,
+		             code == H_EBUSY
+		                     ? "the recorder is away; try again"
+		                     : "the act could not be recorded; nothing was answered");
 	else
 		answer(c, &c->waiting);
 	if (c->waiting.p != NULL)
@@ -462,6 +481,19 @@ static void ask_act(struct conn *c, json_t *ask) {
 	answer_error(c, H_EUSAGE, "unknown act");
 }
 
+static void ask_tail(struct conn *c, json_t *ask) {
+	static const char *const known[] = { "session", NULL };
+	static const char *const members[] = { "session", "detail", NULL };
+	struct str sid = text_member(ask, "session");
+	struct str values[] = { sid, STR("tail") };
+
+	memset(c->tap_sid, 0, SID_SIZE);
+	if (!has_only(ask, known) || c->tap < 0 || (sid.n != 0 && uuid_parse(c->tap_sid, sid) < 0))
+		answer_error(c, H_EUSAGE, "tail takes a session's full id and a socket");
+	else
+		change_done(c, "record.viewed", members, values);
+}
+
 static void ask_pin_forget(struct conn *c, json_t *ask) {
 	static const char *const members[] = { "connection", "role", NULL };
 	struct str values[] = { text_member(ask, "connection"), text_member(ask, "role") };
@@ -536,6 +568,7 @@ static const struct {
 	{ "act", ask_act },
 	{ "sessions.live", ask_sessions },
 	{ "pin.forget", ask_pin_forget },
+	{ "tail", ask_tail },
 };
 
 static void on_ask(struct conn *c, struct str body) {
@@ -568,9 +601,15 @@ static void on_conn(struct watch *w, unsigned events) {
 	if (rc == 0)
 		return;
 	if (rc > 0) {
-		if (m.type == IPC_CTL_ASK)
+		if (m.type == IPC_CTL_ASK && m.fd_count <= 1 && c->tap < 0) {
+			c->tap = m.fd_count == 1 ? ipc_take_fd(&m, 0) : -1;
 			on_ask(c, m.body);
-		else
+			/* Only a tail that waits for its act keeps it. */
+			if (c->tap >= 0 && c->waiting.len == 0) {
+				(void)close(c->tap);
+				c->tap = -1;
+			}
+		} else
 			c->is_dead = true;
 		ipc_msg_close(&m);
 	}
@@ -599,6 +638,7 @@ int control_take(struct keeper *k, int fd) {
 	c->k = k;
 	c->id = ++ctl->next;
 	c->w = (struct watch){ .fd = fd, .fn = on_conn };
+	c->tap = -1;
 	buf_init(&c->waiting, IPC_MAX);
 	if (!may_ask(fd, c) || loop_add(k->loop, &c->w, LOOP_IN) < 0) {
 		log_warn("keeper.control.refused", kv_uint("uid", c->uid));

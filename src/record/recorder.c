@@ -20,9 +20,9 @@
 /* --- life --- */
 
 static void init_lists(struct recorder *r) {
-	struct list *lists[] = { &r->all,  &r->urgent,    &r->soon,     &r->later,
-		                 &r->grew, &r->step,      &r->ready,    &r->outs,
-		                 &r->ops,  &r->free_jobs, &r->store.ops };
+	struct list *lists[] = { &r->all,  &r->urgent,    &r->soon,      &r->later,
+		                 &r->grew, &r->step,      &r->ready,     &r->outs,
+		                 &r->ops,  &r->free_jobs, &r->store.ops, &r->taps };
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);
@@ -73,6 +73,7 @@ void recorder_free(struct recorder **rp) {
 		return;
 	pool_free(&r->pool);
 	pool_free(&r->store_pool);
+	taps_free(r);
 	while (!list_empty(&r->all))
 		rec_session_free(r, container_of(r->all.next, struct rec_session, all));
 	for (size_t i = 0; i < REC_JOBS; i++) {
@@ -426,6 +427,8 @@ static uint64_t next_due(struct recorder *r, bool is_empty) {
 	}
 	if (r->phase != RP_SERVING)
 		due = MIN(due, r->retry_due);
+	if (r->taps_wait)
+		due = MIN(due, r->now + REC_TAP_RETRY);
 	return due > r->now ? due - r->now : 0;
 }
 
@@ -484,6 +487,7 @@ uint64_t recorder_turn(struct recorder *r) {
 	fill_batch(r);
 	batch_commit(r);
 	publish(r);
+	r->taps_wait = taps_send(r);
 	bool has_more = write_parts(r);
 	uint64_t growth = grow(r);
 

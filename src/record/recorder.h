@@ -66,6 +66,10 @@ void recorder_keeper_message(struct recorder *r, const struct ipc_msg *m);
 /* A new keeper serves: bindings and state are sent again. */
 void recorder_keeper_up(struct recorder *r);
 
+/* A live reader (tap.h): fd is a stream socket, taken; sid zeros: of all sessions. Closed when there
+ * are TAPS_MAX already. */
+void recorder_tap(struct recorder *r, int fd, const uint8_t sid[16]);
+
 /* One turn. Returns ns until the next one is due at the latest: 0 at once, UINT64_MAX when only an
  * event can bring work. */
 uint64_t recorder_turn(struct recorder *r) must_use;

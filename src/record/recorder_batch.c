@@ -340,6 +340,8 @@ static void apply(struct recorder *r) {
 		s->inflight--;
 		part_add(r, s, it, frame);
 		rec_session_applied(r, s, it);
+		if (r->tap_count != 0)
+			taps_offer(r, s, it, frame);
 		if (it->ack_type != 0)
 			keeper_ack(r, it, 0);
 	}

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "ipc/confine.h"
@@ -191,6 +192,13 @@ static void on_supervisor_message(struct process *p, struct ipc_msg *m) {
 	}
 }
 
+static void on_tap(struct process *p, struct ipc_msg *m) {
+	int fd = m->body.n == SID_SIZE ? ipc_take_fd(m, 0) : -1;
+
+	if (fd >= 0)
+		recorder_tap(p->r, fd, (const uint8_t *)m->body.p);
+}
+
 /* All messages that wait on a channel; false when it is closed. */
 static bool read_all(struct process *p, int fd, enum role from) {
 	struct ipc_msg m;
@@ -200,7 +208,9 @@ static bool read_all(struct process *p, int fd, enum role from) {
 		if (rc == H_ECLOSED || rc == H_EIO)
 			return false;
 		if (rc == 1 && ipc_fits(&m, from, ROLE_RECORDER)) {
-			if (from == ROLE_KEEPER)
+			if (from == ROLE_KEEPER && m.type == IPC_TAP)
+				on_tap(p, &m);
+			else if (from == ROLE_KEEPER)
 				recorder_keeper_message(p->r, &m);
 			else
 				on_supervisor_message(p, &m);

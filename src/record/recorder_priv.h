@@ -35,6 +35,7 @@ enum {
 	REC_SESSIONS_MAX = 1 << 20
 };
 #define REC_JOB_OUT ((size_t)(72 * 1024))
+#define REC_TAP_RETRY (20 * NS_PER_MS)
 #define REC_BATCH_MAX ((size_t)1 << 20)
 #define REC_BULK_PER_BATCH ((size_t)256 * 1024)
 #define REC_DRAIN_MAX ((size_t)2 << 20)
@@ -248,6 +249,9 @@ struct recorder {
 	uint8_t signed_root[SHA256_SIZE], sign_root[SHA256_SIZE];
 	bool sign_running, keeper_is_up;
 	bool sign_is_unknown; /* the keeper is asked what it signed last; nothing is sent to be signed */
+	struct list taps;
+	uint32_t tap_count;
+	bool taps_wait; /* some reader has not taken all */
 	uint64_t last_asked,
 		last_settled; /* questions asked; all up to this one are answered or void */
 	/* end */
@@ -357,6 +361,14 @@ void sign_done(struct recorder *r, int code, struct str note);
 void store_forget(struct recorder *r);
 /* Replaces a small file with the next round of the helper. */
 void store_put(struct recorder *r, const char *path, struct str bytes);
+
+/* tap.c */
+/* A frame that is durable, and applied to its session. */
+void taps_offer(struct recorder *r, const struct rec_session *s, const struct batch_item *it,
+                struct str frame);
+/* What sockets take now; true when something waits. Drops readers that are gone or have all. */
+bool taps_send(struct recorder *r);
+void taps_free(struct recorder *r);
 
 /* recover.c */
 void recover(struct recorder *r);

@@ -3,10 +3,13 @@
  */
 #include "record/recorder.h"
 
+#include <sys/socket.h>
+
 #include "base/crypto.h"
 #include "base/test.h"
 #include "record/frame.h"
 #include "record/journal.h"
+#include "record/tap.h"
 #include "record/tlog.h"
 #include "record/vfs_fault.h"
 
@@ -23,6 +26,7 @@ struct scene {
 	struct tlog_checkpoint sign;
 	int opened, drained;
 	unsigned state;
+	uint8_t sid[SID_SIZE]; /* opened last */
 };
 
 static uint64_t clock_of(void *arg) {
@@ -56,7 +60,7 @@ static void nothing(void *arg unused_arg, uint16_t ring unused_arg) {
 static void no_wake(void *arg unused_arg) {
 }
 
-static void send(struct scene *s, uint16_t type, struct buf *b) {
+static void tell(struct scene *s, uint16_t type, struct buf *b) {
 	recorder_keeper_message(s->r,
 	                        &(struct ipc_msg){ .type = type, .id = 1, .body = buf_peek(b) });
 	buf_fini(b);
@@ -73,7 +77,7 @@ static void answer(struct scene *s) {
 		w_vstr(&b, STR("t/log"));
 		w_vstr(&b, STR("t/log+00"));
 		w_zero(&b, TLOG_NODE_SIZE);
-		send(s, IPC_LAST_SIGNED_IS, &b);
+		tell(s, IPC_LAST_SIGNED_IS, &b);
 	} else if (s->has_sign) {
 		s->has_sign = false;
 		s->signed_size = s->sign.size;
@@ -83,7 +87,7 @@ static void answer(struct scene *s) {
 		w_u32(&b, 0);
 		w_vstr(&b, buf_peek(&note));
 		buf_fini(&note);
-		send(s, IPC_SIGNED, &b);
+		tell(s, IPC_SIGNED, &b);
 	}
 	buf_fini(&b);
 }
@@ -140,6 +144,7 @@ static void open_slot(struct scene *s, uint32_t slot, uint32_t generation, uint6
 	struct buf b;
 
 	uuid7(sid, s->clock);
+	memcpy(s->sid, sid, SID_SIZE);
 	buf_init(&b, 4096);
 	w_u16(&b, 1);
 	w_u32(&b, slot);
@@ -148,17 +153,18 @@ static void open_slot(struct scene *s, uint32_t slot, uint32_t generation, uint6
 	w_u8(&b, 0);
 	w_u64(&b, quota);
 	w_vstr(&b, STR("{\"format\":1,\"protocol\":\"postgres\"}"));
-	send(s, IPC_OPEN, &b);
+	tell(s, IPC_OPEN, &b);
 	turns(s, 2);
 	s->seq = 0;
 }
 
+static uint8_t say_bytes[40000];
+
 static void put(struct scene *s, uint32_t slot, uint32_t generation, uint8_t type, size_t n) {
-	static uint8_t bytes[40000];
 	struct buf b;
 
 	buf_init(&b, 64 * KIB);
-	rec_put_raw(&b, 0, str_mem(bytes, n));
+	rec_put_raw(&b, 0, str_mem(say_bytes, n));
 	struct ring_event *e = ring_reserve(&s->worker, b.len);
 
 	REQUIRE(e != NULL);
@@ -332,6 +338,174 @@ TEST(a_journal_goes_on_behind_a_segment_that_is_kept) {
 	CHECK(!journal_grow_is_urgent(&j));
 	journal_fini(&j);
 	vfs_fault_free(&v);
+}
+
+/* ---- taps ---- */
+
+enum { TAP_ROOM = 64 * 1024 };
+
+struct tap_reader {
+	int fd;
+	struct buf in;
+	uint64_t next; /* frame expected */
+	uint64_t frames, lost;
+	bool has_hello, has_end, is_closed;
+};
+
+static void tap_attach(struct scene *s, struct tap_reader *t, const uint8_t sid[SID_SIZE]) {
+	int pair[2], room = TAP_ROOM;
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	REQUIRE(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) == 0);
+	*t = (struct tap_reader){ .fd = pair[0] };
+	buf_init(&t->in, 32 * MIB);
+	recorder_tap(s->r, pair[1], sid);
+}
+
+static void tap_item(struct tap_reader *t, const struct tap_item *it) {
+	struct frame f;
+
+	t->has_hello = t->has_hello || it->kind == TAP_HELLO;
+	t->has_end = t->has_end || it->kind == TAP_END;
+	if (it->kind == TAP_FRAME) {
+		REQUIRE(frame_parse(&f, it->body) == (int)it->body.n);
+		CHECK_EQ_U(f.head.frame_no, t->next);
+		t->next = f.head.frame_no + 1;
+		t->frames++;
+	} else if (it->kind == TAP_LOST) {
+		CHECK_EQ_U(it->first, t->next);
+		t->next += it->count;
+		t->lost += it->count;
+	}
+}
+
+/* All that is there, cut at every byte. */
+static void tap_read(struct tap_reader *t) {
+	uint8_t bytes[4096];
+	struct tap_item it;
+	ssize_t n;
+
+	while ((n = recv(t->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			w_u8(&t->in, bytes[i]);
+			int rc = tap_item_parse(&it, buf_peek(&t->in));
+
+			REQUIRE(rc >= 0);
+			if (rc == 0)
+				continue;
+			tap_item(t, &it);
+			buf_consume(&t->in, (size_t)rc);
+		}
+	}
+	t->is_closed = n == 0;
+}
+
+static void tap_done(struct tap_reader *t) {
+	(void)close(t->fd);
+	buf_fini(&t->in);
+}
+
+static void tap_end_session(struct scene *s) {
+	struct ring_event *e;
+	struct buf b;
+
+	buf_init(&b, 256);
+	rec_put_end(&b, 0, STR("client"), (const uint64_t[4]){ 0 });
+	e = ring_reserve(&s->worker, b.len);
+	REQUIRE(e != NULL);
+	*e = (struct ring_event){ .size = e->size,
+		                  .len = e->len,
+		                  .generation = 1,
+		                  .seq = ++s->seq,
+		                  .mono_ns = s->clock,
+		                  .type = REC_END };
+	memcpy(ring_payload(e), buf_peek(&b).p, b.len);
+	buf_fini(&b);
+	(void)!ring_publish(&s->worker);
+	turns(s, 6);
+}
+
+TEST(a_tap_has_every_frame_once_and_in_order) {
+	struct tap_reader one, all, late;
+	static const uint8_t zeros[SID_SIZE];
+	struct scene s;
+
+	scene_begin(&s);
+	open_slot(&s, 0, 1, 0);
+	tap_attach(&s, &one, s.sid);
+	tap_attach(&s, &all, zeros);
+	one.next = 1; /* frame 0 stands in the store already */
+	for (int i = 0; i < 20; i++)
+		say(&s, 0, 1, 1000);
+	tap_read(&one);
+	CHECK(one.has_hello && !one.has_end);
+	CHECK(one.frames >= 1 && one.lost == 0);
+	tap_end_session(&s);
+	tap_read(&one);
+	CHECK(one.has_end && one.is_closed);
+	tap_attach(&s, &late, s.sid);
+	turns(&s, 2);
+	tap_read(&late);
+	CHECK(late.has_hello && late.has_end && late.frames == 0);
+	recorder_free(&s.r); /* a recorder that dies says nothing more */
+	CHECK(recv(all.fd, &(uint8_t){ 0 }, 1, MSG_DONTWAIT) == 1);
+	tap_done(&one);
+	tap_done(&all);
+	tap_done(&late);
+	scene_end(&s);
+}
+
+TEST(a_slow_reader_loses_frames_and_hears_which) {
+	struct tap_reader t;
+	struct scene s;
+
+	scene_begin(&s);
+	open_slot(&s, 0, 1, 0);
+	tap_attach(&s, &t, s.sid);
+	t.next = 1;
+	for (int i = 0; i < 400; i++) { /* 16 MB, and nobody reads */
+		random_bytes(say_bytes, sizeof(say_bytes));
+		say(&s, 0, 1, 40000);
+	}
+	CHECK_EQ_U(ring_durable(&s.worker, 0, 1, NULL), 400);
+	for (int i = 0; i < 300; i++) {
+		tap_read(&t);
+		turns(&s, 1);
+	}
+	CHECK(t.lost > 0);
+	say(&s, 0, 1, 100);
+	tap_end_session(&s);
+	for (int i = 0; i < 300; i++) {
+		tap_read(&t);
+		turns(&s, 1);
+	}
+	CHECK(t.has_end);
+	tap_done(&t);
+	scene_end(&s);
+}
+
+TEST(there_is_an_end_to_taps) {
+	struct tap_reader t[TAPS_MAX + 1];
+	static const uint8_t zeros[SID_SIZE];
+	struct scene s;
+
+	scene_begin(&s);
+	for (size_t i = 0; i < ARRAY_LEN(t); i++)
+		tap_attach(&s, &t[i], zeros);
+	turns(&s, 2);
+	tap_read(&t[TAPS_MAX]);
+	CHECK(t[TAPS_MAX].is_closed && !t[TAPS_MAX].has_hello);
+	tap_done(&t[TAPS_MAX]);
+	tap_done(&t[0]); /* gone: seen with the next frame */
+	open_slot(&s, 0, 1, 0);
+	turns(&s, 4);
+	tap_attach(&s, &t[0], zeros);
+	turns(&s, 2);
+	tap_read(&t[0]);
+	CHECK(t[0].has_hello && !t[0].is_closed);
+	for (size_t i = 0; i < TAPS_MAX; i++)
+		tap_done(&t[i]);
+	scene_end(&s);
 }
 
 TEST_MAIN
