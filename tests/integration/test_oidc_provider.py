@@ -134,7 +134,7 @@ WRONG = {
     "another kind of key": (lambda i: i.token(alg="ES256", claims=DEVIN, header={"kid": i.kids["RS256"]}), "token-algorithm", "not one for ES256"),
     "claims changed": (lambda i: tampered(i.token(claims=DEVIN)), "token-signature", "signature"),
     "signature changed": (lambda i: i.token(claims=DEVIN)[:-8] + "AAAAAAAA", "token-signature", "signature"),
-    "signature cut": (lambda i: i.token(claims=DEVIN)[:-8], "token-malformed", "signature"),
+    "signature cut": (lambda i: i.token(claims=DEVIN)[:-9], "token-malformed", "signature"),
     "unknown key": (lambda i: i.token(claims=DEVIN, header={"kid": "nobody-has-this"}), "token-key-unknown", "nobody-has-this"),
     "another type": (lambda i: i.token(claims=DEVIN, header={"typ": "logout+jwt"}), "token-malformed", "typ"),
     "no mapping": (lambda i: i.token(claims={"org_id": "org-other"}), "no-mapping", ""),
