@@ -30,7 +30,7 @@ lint:
 fuzz:
 	@tools/check.sh fuzz
 format:
-	@find src tests -name '*.[ch]' -print0 | xargs -0 -r -P$(JOBS) -n16 clang-format-14 -i
+	@find src tests -name node_modules -prune -o -name '*.[ch]' -print0 | xargs -0 -r -P$(JOBS) -n16 clang-format-14 -i
 
 bench: all
 	@tools/deps.sh bench
