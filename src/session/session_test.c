@@ -47,6 +47,34 @@ TEST(session_proof_is_not_recorded) {
 	world_free(&x);
 }
 
+TEST(session_hides) {
+	struct world x;
+	uint8_t mac[16];
+
+	world_make(&x, MIB);
+	struct peer *p = admitted(&x);
+	struct ring *r = &x.w.threads[0].ring;
+
+	x.is_commit_held = true;
+	say(p->client, 'H', STR("hidden-bytes"));
+	turns(&x, 5);
+	CHECK_EQ_U(p->stream[STREAM_U].len, HEAD + 12);
+	CHECK_EQ_U(p->from_worker[1].len, 0);
+	x.is_commit_held = false;
+	turns(&x, 3);
+	CHECK(target_has(p, "hidden-bytes"));
+	CHECK(memmem(r->data, (size_t)r->mask + 1, "hidden-bytes", 12) == NULL);
+	memcpy(mac, p->mac, sizeof(mac));
+	say(p->client, 'H', STR("other-bytes!"));
+	turns(&x, 5);
+	CHECK(memcmp(mac, p->mac, sizeof(mac)) != 0);
+	say(p->client, 'H', STR("hidden-bytes"));
+	turns(&x, 5);
+	CHECK(memcmp(mac, p->mac, sizeof(mac)) == 0);
+	CHECK_EQ_U(p->stream[STREAM_C].len - p->stream[STREAM_U].len, HEAD + 14);
+	world_free(&x);
+}
+
 TEST(session_async_waits_for_nothing) {
 	struct world x;
 
@@ -83,6 +111,7 @@ TEST(session_split_at_every_byte) {
 	static const char script[] = "A\0\0\0\3abc"
 				     "R\0\0\0\2xy"
 				     "Z\0\0\0\4skip"
+				     "H\0\0\0\3hid"
 				     "N\0\0\0\5whole"
 				     "X\0\0\0";
 	size_t n = sizeof(script); /* the last length byte is the NUL */
@@ -96,7 +125,7 @@ TEST(session_split_at_every_byte) {
 		CHECK(write(p->client, script + cut, n - cut) == (ssize_t)(n - cut));
 		turns(&x, 6);
 		CHECK_EQ_STR(buf_peek(&p->from_worker[1]),
-		             str_mem("R\0\0\0\2xyN\0\0\0\5whole", 17));
+		             str_mem("R\0\0\0\2xyH\0\0\0\3hidN\0\0\0\5whole", 25));
 		CHECK_EQ_U(p->stream[STREAM_C].len, n);
 		CHECK(p->has_ended && p->end_code == 0);
 		CHECK(is_eof(p->client));
@@ -134,7 +163,7 @@ static void storm(uint32_t seed, enum durable durable) {
 
 	for (size_t i = 0; i < all; i++)
 		bytes[HEAD + i] = (uint8_t)noise(&rnd);
-	bytes[0] = noise(&rnd) % 2 == 0 ? 'R' : 'N';
+	bytes[0] = (uint8_t) "RNH"[noise(&rnd) % 3];
 	memcpy(bytes + 1, &len, 4);
 	for (int i = 0; i < 20000 &&
 	                (p->from_worker[1].len < all + HEAD || p->from_worker[0].len < all + HEAD);

@@ -8,6 +8,7 @@
  *   from the client   A proof       redacted; ORD_ADMIT          L (empty)  TLS
  *                     R bytes       relayed whole or streamed     N bytes    wanted whole, then relayed
  *                     Z bytes       skipped                       X          closes the session
+ *                     H bytes       relayed, the bytes hidden
  *   from the target   all           relayed
  *   to the client     G granted, E refused, K killed, T TLS is up
  *
@@ -26,6 +27,8 @@
 #include "base/log.h"
 #include "base/test.h"
 #include "session/admit.h"
+
+enum { STAR = '*' };
 
 /* ---- the protocol ---- */
 
@@ -77,9 +80,9 @@ static size_t on_message(struct core *c, enum side side, struct str data) {
 		order(c, ORD_RELAY, side, all);
 		return (size_t)MIN(all, (uint64_t)data.n);
 	}
-	if ((type == 'R' || type == 'N') && !c->is_granted)
+	if ((type == 'R' || type == 'N' || type == 'H') && !c->is_granted)
 		return 0;
-	if (type == 'N' && data.n < all) {
+	if ((type == 'N' || type == 'H') && data.n < all) {
 		if (all > 64 * KIB)
 			order(c, ORD_NEED, side, all);
 		return 0;
@@ -88,7 +91,10 @@ static size_t on_message(struct core *c, enum side side, struct str data) {
 		return 0;
 	if (type == 'N')
 		order(c, ORD_RELAY, side, all);
-	else if (type == 'Z')
+	else if (type == 'H') {
+		order(c, ORD_RELAY, side, HEAD);
+		order(c, ORD_HIDE, side, len);
+	} else if (type == 'Z')
 		order(c, ORD_SKIP, side, all);
 	else if (type == 'A')
 		on_proof(c, str_mem(data.p + HEAD, len));
@@ -270,7 +276,7 @@ static void add(struct world *x, struct peer *p, enum stream s, uint64_t off, st
 static void rebuild(struct world *x, struct peer *p, const struct rec_event *e) {
 	enum stream s = (enum stream)(e->flags & REC_STREAM_MASK);
 	enum stream sent = s == STREAM_C ? STREAM_U : STREAM_R;
-	static const char stars[64 * 1024];
+	static char stars[64 * 1024];
 
 	switch ((enum rec_type)e->type) {
 	case REC_RAW:
@@ -282,6 +288,9 @@ static void rebuild(struct world *x, struct peer *p, const struct rec_event *e) 
 		add(x, p, s, e->offset, e->bytes);
 		break;
 	case REC_HIDDEN:
+		p->has_hidden = true;
+		memset(stars, STAR, sizeof(stars));
+		memcpy(p->mac, e->mac, sizeof(p->mac));
 		add(x, p, s, e->offset, str_mem(stars, e->length));
 		add(x, p, sent, p->stream[sent].len, str_mem(stars, e->length));
 		break;
@@ -444,13 +453,25 @@ void receive(int fd, struct buf *into) {
 		w_bytes(into, str_mem(raw, (size_t)n));
 }
 
+/* Bytes that are not on the record are STAR there. */
+static bool is_stream(const struct buf *stream, struct str got, bool has_hidden) {
+	const char *want = buf_peek(stream).p;
+
+	if (!has_hidden)
+		return memcmp(got.p, want, got.n) == 0;
+	for (size_t i = 0; i < got.n; i++)
+		if (got.p[i] != want[i] && want[i] != STAR)
+			return false;
+	return true;
+}
+
 static void check_target(struct world *x, struct peer *p) {
 	struct str got = buf_peek(&p->from_worker[1]);
 
 	if (x->durable != DURABLE_ASYNC && got.n > p->durable_u)
 		broken(x, "the target has bytes that are not durable");
 	if (got.n > p->stream[STREAM_U].len ||
-	    (got.n != 0 && memcmp(got.p, buf_peek(&p->stream[STREAM_U]).p, got.n) != 0))
+	    (got.n != 0 && !is_stream(&p->stream[STREAM_U], got, p->has_hidden)))
 		broken(x, "the target has other bytes than stream U");
 }
 

@@ -20,6 +20,8 @@ struct peer {
 	uint64_t durable_u;        /* bytes of U within what is durable */
 	struct buf from_worker[2]; /* what our client, our target has received */
 	uint64_t forwarded[STREAM_COUNT];
+	uint8_t mac[16]; /* of the last hidden event */
+	bool has_hidden;
 	bool has_ended;
 	int64_t end_code;
 };

@@ -29,6 +29,10 @@ class Streams:
                 self.add("U" if stream == "C" else "R", data)
             elif kind in ("dropped", "injected"):
                 self.add(stream, data)
+            elif kind == "hidden":
+                for where in (stream, "U" if stream == "C" else "R"):
+                    self.holes[where].append((len(self.bytes[where]), e["length"]))
+                    self.add(where, b"\0" * e["length"])
             elif kind == "redacted":
                 self.holes[stream].append((len(self.bytes[stream]), e["length"]))
                 self.add(stream, b"\0" * e["length"])

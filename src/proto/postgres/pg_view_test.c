@@ -14,6 +14,7 @@ struct step {
 	bool from_client, is_dropped;
 	size_t at, n;
 	uint64_t hole; /* instead of bytes */
+	bool is_hidden;
 };
 
 struct talk {
@@ -253,10 +254,15 @@ static void play(struct talk *t, size_t piece, size_t message_max) {
 	for (size_t i = 0; i < t->count; i++) {
 		struct step *s = &t->step[i];
 		size_t end = i + 1 < t->count ? t->step[i + 1].at : t->bytes.len;
-		if (s->hole > 0) {
+		struct view_hidden gone = { .from_client = s->from_client,
+			                    .offset = off[s->from_client],
+			                    .length = s->hole,
+			                    .now_ns = i + 1 };
+		if (s->is_hidden)
+			pg_view_hidden(v, &gone);
+		else if (s->hole > 0)
 			pg_view_hole(v, s->from_client, off[s->from_client], s->hole);
-			off[s->from_client] += s->hole;
-		}
+		off[s->from_client] += s->hole;
 		for (size_t at = s->at; at < end;) {
 			size_t n = MIN(piece, end - at);
 			pg_view_bytes(v,
@@ -665,6 +671,47 @@ TEST(holes_at_boundaries_are_passed_over_and_others_end_the_view) {
 	hole(&t, true, 100);
 	pg_w_query(&t.bytes, STR("b"));
 	check_talk(&t, "broken C 59\n");
+}
+
+/* `n` bytes in the middle of a message, which were passed on. */
+static void hidden(struct talk *t, bool from_client, uint64_t n) {
+	hole(t, from_client, n);
+	t->step[t->count - 1].is_hidden = true;
+	side(t, from_client, false);
+}
+
+TEST(hidden_bytes_are_shown_as_such) {
+	struct talk t;
+	talk_init(&t);
+	login(&t);
+	client(&t);
+	struct str head = STR("alter role a password '"), tail = STR("'; select 1");
+	w_u8(&t.bytes, 'Q');
+	w_be32(&t.bytes, (uint32_t)(4 + head.n + 7 + tail.n + 1));
+	w_bytes(&t.bytes, head);
+	hidden(&t, true, 7);
+	w_cstr(&t.bytes, tail);
+	pg_w_query(&t.bytes, STR("b \xff"));
+	check_talk(&t, "1 Q alter role a password '[redacted 7 bytes, credential]'; select 1\n"
+	               " -> unanswered 0\n2 Q b \xff\n -> unanswered 0\n");
+	talk_init(&t);
+	login(&t);
+	client(&t);
+	parse(&t, STR(""), STR("select crypt($1, $2)"));
+	w_u8(&t.bytes, 'B');
+	w_be32(&t.bytes, 4 + 2 + 4 + 2 + 4 + 5 + 4 + 4 + 2);
+	w_be16(&t.bytes, 0);
+	w_be16(&t.bytes, 1);
+	w_be16(&t.bytes, 1);
+	w_be16(&t.bytes, 2);
+	w_be32(&t.bytes, 5);
+	hidden(&t, true, 5);
+	w_be32(&t.bytes, 4);
+	w_be32(&t.bytes, 77);
+	w_be16(&t.bytes, 0);
+	execute(&t, STR(""));
+	check_talk(&t, "1 E select crypt($1, $2) $[redacted 5 bytes, credential] $\\x0000004d\n"
+	               " -> unanswered 0\n");
 }
 
 TEST(what_is_no_postgres_ends_the_view_only) {
