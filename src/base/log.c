@@ -216,3 +216,13 @@ void log_line(enum log_level level, const char *event, const struct kv *fields, 
 	if (write(STDERR_FILENO, l.p, l.n) < 0)
 		return;
 }
+
+uint64_t log_limit_pass(struct log_limit *l, uint64_t now_ns) {
+	uint64_t count = ++l->count;
+
+	if (now_ns < l->next_ns)
+		return 0;
+	l->next_ns = now_ns + NS_PER_S;
+	l->count = 0;
+	return count;
+}

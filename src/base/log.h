@@ -59,4 +59,11 @@ void log_line(enum log_level level, const char *event, const struct kv *fields, 
 /* What an operator must be woken for: lost recording, tampering. */
 #define log_alarm(event, ...) log_at(LOG_ALARM, event, ##__VA_ARGS__)
 
+/* What a peer can cause as often as it likes is logged once a second (each holder is one thread's). How many
+ * times it happened since the last line, this time included; 0: no line now. */
+struct log_limit {
+	uint64_t next_ns, count;
+};
+uint64_t log_limit_pass(struct log_limit *l, uint64_t now_ns);
+
 #endif

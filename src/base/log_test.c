@@ -183,4 +183,21 @@ TEST(log_lines_do_not_mix) {
 	CHECK_EQ_U(lines, 200);
 }
 
+TEST(log_limit_is_a_line_per_second) {
+	struct log_limit l = { 0 };
+	uint64_t lines = 0, told = 0, calls = 0;
+
+	CHECK_EQ_U(log_limit_pass(&l, 5), 1);
+	for (uint64_t t = 6; t < 5 + 3 * NS_PER_S; t += NS_PER_S / 1000) {
+		uint64_t n = log_limit_pass(&l, t);
+
+		calls++;
+		lines += n != 0;
+		told += n;
+	}
+	CHECK_EQ_U(lines, 2);
+	CHECK(calls - told < 1000); /* none but those of the last second wait to be told */
+	CHECK_EQ_U(log_limit_pass(&l, UINT64_MAX / 2), calls - told + 1);
+}
+
 TEST_MAIN

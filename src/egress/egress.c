@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "egress/dial.h"
 #include "egress/fetch.h"
@@ -37,6 +38,7 @@ struct egress {
 	struct watch supervisor, keeper;
 	struct list asked, answers;
 	size_t count;
+	struct log_limit refused[ROLE_COUNT]; /* messages, by who sent them */
 	uint8_t in[IPC_MAX + 16];
 };
 
@@ -185,11 +187,19 @@ static int on_fetch(struct egress *eg, const struct ipc_msg *m) {
 	return rc;
 }
 
+static void say_refused(struct egress *eg, enum role from, const char *type) {
+	uint64_t count = log_limit_pass(&eg->refused[from], mono_ns());
+
+	if (count != 0)
+		log_warn("ipc.message.refused", kv_z("from", role_name(from)),
+		         kv_z("message", type), kv_uint("count", count));
+}
+
 static void on_keeper_message(struct egress *eg, const struct ipc_msg *m) {
 	int rc = m->type == IPC_CONNECT ? on_connect(eg, m) : on_fetch(eg, m);
 
 	if (rc < 0)
-		log_warn("ipc.message.refused", kv_z("message", ipc_type_name(m->type)));
+		say_refused(eg, ROLE_KEEPER, ipc_type_name(m->type));
 }
 
 static void drop_all(struct list *l) {
@@ -224,7 +234,7 @@ static void read_all(struct egress *eg, struct watch *w, enum role from) {
 			else
 				on_supervisor_message(eg, &m);
 		} else {
-			log_warn("ipc.message.refused", kv_z("from", role_name(from)));
+			say_refused(eg, from, rc == 1 ? ipc_type_name(m.type) : NULL);
 		}
 		if (rc == 1)
 			ipc_msg_close(&m);

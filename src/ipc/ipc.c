@@ -75,13 +75,15 @@ static struct route route_supervisor(enum ipc_type type) {
 		return (struct route){ SUP, RECORDER, 3 };
 	if (type == IPC_SUP_STORE)
 		return (struct route){ SUP, KEEPER, 1 };
+	if (type == IPC_SUP_PEER)
+		return (struct route){ SUP, CHILD, 1 };
 	if (type == IPC_SUP_CONFIG || type == IPC_SUP_RELOADED)
 		return (struct route){ KEEPER, SUP, 0 };
 	if (type == IPC_SUP_RELOAD)
 		return (struct route){ SUP, KEEPER, 0 };
 	if (type == IPC_SUP_RING_DRAINED)
 		return (struct route){ RECORDER, SUP, 0 };
-	if (type == IPC_SUP_DRAIN || type == IPC_SUP_PEER)
+	if (type == IPC_SUP_DRAIN)
 		return (struct route){ SUP, CHILD, 0 };
 	return (struct route){ CHILD, SUP, 0 };
 }

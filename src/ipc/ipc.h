@@ -2,15 +2,17 @@
  * ipc.h: messages between our processes.
  *
  * Channels are SOCK_SEQPACKET socket pairs made by the supervisor, which keeps both ends, so that a
- * restarted process gets its end back and the backlog waits. A message is one packet: a head of 16
+ * restarted keeper gets its ends back and the backlog waits. A message is one packet: a head of 16
  * bytes (u16 type, u16 zero, u32 payload length, u64 id), then the payload written with buf.h (little-endian,
  * vstr for text), at most IPC_MAX bytes, with at most IPC_FDS_MAX descriptors (SCM_RIGHTS, close-on-exec).
  * `id` joins an answer to its question. Receivers check type, length and the number of descriptors against
  * the table below and against the channel the message came from; a message that does not fit is dropped and logged
- * (`ipc.message.refused`): no process trusts another's bytes.
+ * (`ipc.message.refused`, a line per second and peer, with a count): no process trusts another's bytes.
  *
  * The supervisor tells both ends when a peer process was replaced (SUP_PEER); questions that were under way
- * at that moment have no answer any more and fail.
+ * at that moment have no answer any more and fail. A process that dies takes its channel with it: it may have
+ * shut it down or filled it, so its successor and the keeper get a new pair. When the keeper dies its
+ * peers keep theirs: nobody takes the keeper over without having won.
  *
  * Channel  S = supervisor with one child, WK worker–keeper, WR worker–recorder (eventfds only, no
  * messages), KR keeper–recorder, KE keeper–egress, CTL = control.sock client–keeper.
@@ -43,7 +45,8 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(6, SUP_DRAIN, \
 	  "S: supervisor → child: finish; u64 mono ns until which sessions may end by themselves") \
 	X(7, SUP_DRAINED, "S: child → supervisor: nothing left to do") \
-	X(8, SUP_PEER, "S: supervisor → child: u8 role, u8 up (0 gone, 1 a new process serves)") \
+	X(8, SUP_PEER, \
+	  "S: supervisor → child: u8 role, u8 up (0 gone, 1 a new process serves). To the keeper, when a peer is gone: one descriptor, its end of the channel to that peer's next process; the old one is read to its end and closed") \
 	X(9, SUP_RING, \
 	  "S: supervisor → recorder: u16 ring, u8 state (1 live, 2 its worker is dead: drain to the end); descriptors ring, commit, worker's eventfd when live") \
 	X(10, SUP_RING_DRAINED, "S: recorder → supervisor: u16 ring") \

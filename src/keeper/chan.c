@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/clock.h"
 #include "keeper/keeper_priv.h"
 
 struct queued {
@@ -52,6 +53,14 @@ static void flush(struct chan *c) {
 	loop_want(c->k->loop, &c->w, LOOP_IN);
 }
 
+void chan_refused(struct chan *c, const char *type) {
+	uint64_t count = log_limit_pass(&c->refused, mono_ns());
+
+	if (count != 0)
+		log_warn("ipc.message.refused", kv_z("from", role_name(c->peer)),
+		         kv_z("message", type), kv_uint("count", count));
+}
+
 /* False when there is nothing more. */
 static bool receive(struct chan *c) {
 	/* A budget per turn: one peer that floods does not starve the others. */
@@ -62,22 +71,37 @@ static bool receive(struct chan *c) {
 		if (rc == 0)
 			return false;
 		if (rc == H_EPROTO || (rc > 0 && !ipc_fits(&m, c->peer, ROLE_KEEPER))) {
-			log_warn("ipc.message.refused", kv_z("from", role_name(c->peer)));
+			chan_refused(c, rc > 0 ? ipc_type_name(m.type) : NULL);
 			if (rc > 0)
 				ipc_msg_close(&m);
 			continue;
 		}
 		if (rc < 0) {
-			/* The supervisor holds both ends of all but its own: EOF there ends us. */
+			/* The supervisor holds both ends of all but its own: EOF there ends us, and
+			 * elsewhere the peer has shut down what it must not. */
 			loop_del(c->k->loop, &c->w);
 			if (c->peer == ROLE_SUPERVISOR)
 				loop_stop(c->k->loop);
+			else
+				c->is_cut = true;
 			return false;
 		}
 		c->fn(c->k, &m);
 		ipc_msg_close(&m);
 	}
 	return true;
+}
+
+void chan_tell_cut(struct chan *c) {
+	const uint8_t role = (uint8_t)c->peer;
+
+	if (!c->is_cut || c->is_down)
+		return;
+	if (!c->was_cut)
+		log_alarm("keeper.channel.cut", kv_z("peer", role_name(c->peer)),
+		          kv_z("hint", "that process is replaced; it may have been taken over"));
+	c->was_cut = true;
+	(void)chan_send(&c->k->chan[ROLE_SUPERVISOR], IPC_SUP_STALLED, 0, str_mem(&role, 1));
 }
 
 void chan_drain(struct chan *c) {
@@ -98,6 +122,18 @@ int chan_open(struct chan *c, int fd) {
 	list_init(&c->queue);
 	c->w = (struct watch){ .fd = fd, .fn = on_ready };
 	return fd >= 0 ? loop_add(c->k->loop, &c->w, LOOP_IN) : 0;
+}
+
+int chan_renew(struct chan *c, int fd) {
+	struct watch old = c->w;
+
+	chan_clear(c);
+	if (c->w.is_added)
+		loop_del(c->k->loop, &c->w);
+	if (old.fd >= 0)
+		(void)close(old.fd);
+	c->is_cut = c->was_cut = false;
+	return chan_open(c, fd);
 }
 
 void chan_close(struct chan *c) {

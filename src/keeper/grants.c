@@ -342,7 +342,7 @@ bool admit_judge(struct keeper *k, uint64_t worker_id, struct str body, bool is_
 		else if (is_judged)
 			refuse_asked(k, &a, worker_id, d.reason);
 	} else {
-		log_warn("ipc.message.refused", kv_z("from", "worker"), kv_z("type", "ADMIT"));
+		chan_refused(&k->chan[ROLE_WORKER], "ADMIT");
 		send_refuse(k, worker_id, H_EKEEPER, "not admitted");
 	}
 	arena_free(&a.arena);

@@ -222,7 +222,20 @@ static void on_store(struct keeper *k, const struct ipc_msg *m) {
 
 /* ---- the supervisor ---- */
 
-static void on_peer(struct keeper *k, const struct ipc_msg *m) {
+/* The channel to a peer's next process, if this message brings one. Before the channels are open it
+ * takes the place of the one that the keeper was started with. */
+static void take_channel(struct keeper *k, enum role role, struct ipc_msg *m) {
+	int fd = ipc_take_fd(m, 0);
+
+	if (fd < 0)
+		return;
+	if (chan_renew(&k->chan[role], fd) < 0) {
+		log_error("keeper.channel.not_renewed", kv_z("peer", role_name(role)));
+		(void)close(fd);
+	}
+}
+
+static void on_peer(struct keeper *k, struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	unsigned role = rd_u8(&r);
 	bool is_up = rd_u8(&r) != 0;
@@ -237,6 +250,7 @@ static void on_peer(struct keeper *k, const struct ipc_msg *m) {
 		chan_drain(c); /* its last words are not taken for those of the next one */
 		c->is_down = c->was_down = true;
 		chan_clear(c);
+		take_channel(k, (enum role)role, m);
 		if (role == ROLE_RECORDER)
 			k->store_state = 0; /* the next one tells */
 		grants_peer_gone(k, (enum role)role);
@@ -332,6 +346,8 @@ static void on_beat(struct timer *t) {
 	struct keeper *k = container_of(t, struct keeper, beat);
 	uint64_t now = loop_now(k->loop);
 
+	for (size_t i = 0; i < ROLE_COUNT; i++)
+		chan_tell_cut(&k->chan[i]);
 	grants_expire(k);
 	proofs_beat(k);
 	acts_beat(k);
@@ -362,7 +378,11 @@ static int wait_store(struct keeper *k, int *ret_control, struct err *e) {
 			return err_set(e, rc, "the supervisor does not answer");
 		if (m.type == IPC_SUP_STORE && ipc_fits(&m, ROLE_SUPERVISOR, ROLE_KEEPER))
 			break;
-		/* SUP_PEER of processes that start beside us: nothing to do yet. */
+		/* Of processes that start beside us, only a new channel matters yet. */
+		if (m.type == IPC_SUP_PEER && ipc_fits(&m, ROLE_SUPERVISOR, ROLE_KEEPER) &&
+		    m.body.n == 2 && (uint8_t)m.body.p[0] < ROLE_COUNT &&
+		    m.body.p[0] != ROLE_SUPERVISOR)
+			take_channel(k, (enum role)m.body.p[0], &m);
 		ipc_msg_close(&m);
 	}
 	struct rd r = rd_of(m.body);

@@ -504,12 +504,16 @@ bool lab_granted(struct lab *l, uint64_t id, const struct lab_asking *a, struct 
 }
 
 void lab_peer(struct lab *l, enum role role, uint8_t is_up) {
+	lab_peer_fd(l, role, is_up, -1);
+}
+
+void lab_peer_fd(struct lab *l, enum role role, uint8_t is_up, int fd) {
 	struct buf b;
 
 	buf_init(&b, IPC_MAX);
 	w_u8(&b, (uint8_t)role);
 	w_u8(&b, is_up);
-	lab_put(l, l->sup, IPC_SUP_PEER, 0, &b);
+	lab_put_fd(l, l->sup, IPC_SUP_PEER, 0, &b, fd);
 	/* Channels are not ordered among each other: an answer shows that it was seen. */
 	CHECK_EQ_I(lab_ask(l, "{\"cmd\":\"status\"}", &b), 0);
 	buf_fini(&b);
@@ -553,6 +557,17 @@ bool lab_leaks(struct lab *l, const char *text, const char *except) {
 	return tree_has(l->dir, text, except) ||
 	       (acts.n != 0 && memmem(acts.p, acts.n, text, strlen(text)) != NULL) ||
 	       (open.n != 0 && memmem(open.p, open.n, text, strlen(text)) != NULL);
+}
+
+unsigned lab_log_count(struct lab *l, const char *text) {
+	auto_free char *path = xasprintf("%s/log", l->dir);
+	struct err e = { 0 };
+	auto_free char *all = config_file_read(path, 64 * MIB, NULL, &e);
+	unsigned n = 0;
+
+	for (const char *p = all; p != NULL && (p = strstr(p, text)) != NULL; p++)
+		n++;
+	return n;
 }
 
 bool lab_logged(struct lab *l, const char *text) {

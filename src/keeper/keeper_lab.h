@@ -60,6 +60,8 @@ bool lab_member(const struct buf *json, const char *name, char *out, size_t cap)
 /* Is the text anywhere in the log, the acts, or a file of the store (but for "except")? */
 bool lab_leaks(struct lab *l, const char *text, const char *except);
 bool lab_logged(struct lab *l, const char *text);
+/* How often. */
+unsigned lab_log_count(struct lab *l, const char *text);
 
 /* ---- one admission ---- */
 
@@ -83,5 +85,7 @@ void lab_connected(struct lab *l, uint64_t id, int code, int fd);
 bool lab_granted(struct lab *l, uint64_t id, const struct lab_asking *a, struct grant_msg *ret);
 /* The supervisor tells of a process, and the keeper has seen it. */
 void lab_peer(struct lab *l, enum role role, uint8_t is_up);
+/* With the keeper's end of a new channel to it. */
+void lab_peer_fd(struct lab *l, enum role role, uint8_t is_up, int fd);
 
 #endif

@@ -50,17 +50,27 @@ struct chan {
 	size_t queued;
 	bool is_down; /* the supervisor said that the process is gone */
 	bool was_down;
-	bool is_up; /* it said that it serves; a fresh keeper does not know */
+	bool is_up;   /* it said that it serves; a fresh keeper does not know */
+	bool is_cut;  /* EOF, although the supervisor holds the other end too */
+	bool was_cut; /* and that was said */
+	struct log_limit refused;
 };
 /* fd -1: there is no such channel; sends are dropped. */
 int chan_open(struct chan *c, int fd) must_use;
 void chan_close(struct chan *c);
+/* Takes fd over in the place of the old one, which is closed; what waited is dropped. */
+int chan_renew(struct chan *c, int fd) must_use;
+/* Asks the supervisor to replace a peer that shut its channel down. Each second: it does not replace one that
+ * has just started. */
+void chan_tell_cut(struct chan *c);
 /* Sends or queues; fd is duplicated if it must wait and stays the caller's. False when it had to be
  * dropped. */
 bool chan_send(struct chan *c, unsigned type, uint64_t id, struct str body);
 bool chan_send_fd(struct chan *c, unsigned type, uint64_t id, struct str body, int fd);
 /* Takes what the peer, now gone, had still said. */
 void chan_drain(struct chan *c);
+/* Says that a message of the peer was refused; type NULL: of no known type. */
+void chan_refused(struct chan *c, const char *type);
 /* Drops what waits for a process that is gone. */
 void chan_clear(struct chan *c);
 

@@ -190,6 +190,53 @@ TEST(keeper_failures_on_the_way) {
 	lab_fini(&l);
 }
 
+/* A worker that was taken over shuts its end down: it is reported, and its successor is served. */
+TEST(keeper_worker_cuts_its_channel) {
+	struct lab l;
+	struct ipc_msg m;
+	struct grant_msg g;
+	char token[128], id[64];
+	int fd[2];
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	REQUIRE(lab_token(&l, lab_issue, token, id));
+	REQUIRE(shutdown(l.worker, SHUT_RDWR) == 0);
+	REQUIRE(lab_get(&l, l.sup, IPC_SUP_STALLED, &m));
+	CHECK(m.body.n == 1 && m.body.p[0] == ROLE_WORKER);
+	ipc_msg_close(&m);
+	REQUIRE(lab_logged(&l, "keeper.channel.cut"));
+	/* The supervisor kills it, and brings both ends of a new pair. */
+	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) == 0);
+	(void)close(l.worker);
+	l.worker = fd[0];
+	lab_peer_fd(&l, ROLE_WORKER, 0, fd[1]);
+	(void)close(fd[1]);
+	lab_peer(&l, ROLE_WORKER, 1);
+	REQUIRE(lab_get(&l, l.worker, IPC_SNAPSHOT, &m));
+	ipc_msg_close(&m);
+	CHECK(lab_granted(&l, 5, &(struct lab_asking){ .token = token }, &g));
+	CHECK_EQ_I(lab_stop(&l), 0);
+	lab_fini(&l);
+}
+
+/* A peer that says nothing but nonsense does not fill the log. */
+TEST(keeper_counts_what_it_refuses) {
+	struct lab l;
+	struct buf b;
+
+	REQUIRE(lab_start(&l, NULL, 0));
+	buf_init(&b, 16);
+	w_u32(&b, 0);
+	for (int i = 0; i < 200; i++)
+		lab_put(&l, l.worker, IPC_OPENED, 0, &b);
+	buf_fini(&b);
+	lab_pump(&l, 300);
+	CHECK(lab_logged(&l, "\"count\":1"));
+	CHECK(lab_log_count(&l, "ipc.message.refused") <= 2);
+	CHECK_EQ_I(lab_stop(&l), 0);
+	lab_fini(&l);
+}
+
 TEST(keeper_worker_dies) {
 	struct lab l;
 	struct ipc_msg m;

@@ -6,10 +6,7 @@
  * be, goes sealed to the keeper alone. It reads no foreign bytes: only what its children say
  * (serve_message.c) and signals. What should happen is decided by supervisor.c; this file does it.
  *
- * Channels between children: the supervisor holds both ends for ever, so a child that dies leaves
- * no EOF at its peers; they are told by SUP_PEER instead. What the dead one had not read yet is
- * thrown away first: those questions failed at that moment, and must not be answered to someone who
- * does not wait any more.
+ * Channels between children are in serve_channel.c.
  */
 #include <argp.h>
 #include <errno.h>
@@ -221,8 +218,12 @@ static void op_drain(void *arg, enum role role, uint64_t until_ns) {
 
 static void op_peer(void *arg, enum role to, enum role about, bool is_up) {
 	const uint8_t body[2] = { (uint8_t)about, is_up ? 1 : 0 };
+	struct ipc_msg m = { .type = IPC_SUP_PEER, .body = str_mem(body, sizeof(body)) };
+	int end = to == ROLE_KEEPER && !is_up ? serve_channel_keeper_end(arg, about) : -1;
 
-	serve_tell(arg, to, IPC_SUP_PEER, str_mem(body, sizeof(body)));
+	if (end >= 0)
+		m.fds[m.fd_count++] = end;
+	serve_tell_fds(arg, to, &m);
 }
 
 static void op_ready(void *arg) {
@@ -251,38 +252,25 @@ static const struct sup_ops ops = {
 
 /* --- the end of a child --- */
 
-static void empty(int fd, uint8_t *buf) {
-	struct ipc_msg m;
-	int rc = 1;
-
-	for (int i = 0; i < SERVE_QUEUE_MAX && (rc == 1 || rc == H_EPROTO); i++) {
-		rc = ipc_recv(fd, buf, &m);
-		if (rc == 1)
-			ipc_msg_close(&m);
-	}
-}
-
-/* Throws away what the dead one had not read. */
-static void empty_inboxes(struct serve *sv, enum role role) {
-	if (role == ROLE_KEEPER) {
-		empty(sv->wk[1], sv->in);
-		empty(sv->kr[0], sv->in);
-		empty(sv->ke[0], sv->in);
-	}
-	if (role == ROLE_WORKER)
-		empty(sv->wk[0], sv->in);
-	if (role == ROLE_RECORDER)
-		empty(sv->kr[1], sv->in);
-	if (role == ROLE_EGRESS)
-		empty(sv->ke[1], sv->in);
-}
-
 static void kill_rings(struct serve *sv) {
 	for (size_t i = 0; i < sv->rings.count; i++) {
 		if (sv->rings.v[i].is_dead)
 			continue;
 		sv->rings.v[i].is_dead = true;
 		serve_tell_ring(sv, &sv->rings.v[i]);
+	}
+}
+
+/* Nobody is started again while the gateway ends: nobody needs a new one then. */
+static void renew_channel(struct serve *sv, enum role role) {
+	if (role == ROLE_KEEPER || sv->sup.phase > SUP_RUNNING) {
+		serve_channel_empty(sv, role);
+		return;
+	}
+	if (serve_channel_renew(sv, role) < 0) {
+		log_error("supervisor.channel.not_renewed", kv_z("role", role_name(role)),
+		          kv_err(H_EIO));
+		serve_channel_empty(sv, role);
 	}
 }
 
@@ -300,7 +288,7 @@ static void on_exit_of(struct serve *sv, struct serve_proc *p, int status) {
 	(void)close(p->channel.fd);
 	p->channel.fd = -1;
 	p->pid = 0;
-	empty_inboxes(sv, p->role);
+	renew_channel(sv, p->role);
 	if (p->role == ROLE_WORKER)
 		kill_rings(sv);
 	sup_exited(&sv->sup, p->role, by_signal, mono_ns());
@@ -395,18 +383,9 @@ static int open_signals(struct serve *sv) {
 	return sv->signals.fd < 0 ? H_EIO : loop_add(sv->loop, &sv->signals, LOOP_IN);
 }
 
-static int open_pair(int fds[2]) {
-	const int size = 1 << 20;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
-		return H_EIO;
-	for (int i = 0; i < 2; i++)
-		(void)setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	return 0;
-}
-
 static int open_channels(struct serve *sv) {
-	if (open_pair(sv->wk) < 0 || open_pair(sv->kr) < 0 || open_pair(sv->ke) < 0)
+	if (serve_channel_open(sv->wk) < 0 || serve_channel_open(sv->kr) < 0 ||
+	    serve_channel_open(sv->ke) < 0)
 		return H_EIO;
 	sv->recorder_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sv->env = serve_env_memfd();
@@ -429,6 +408,7 @@ static struct serve *serve_new(const struct options *o, const char *config_path)
 		sv->procs[i].serve = sv;
 		sv->procs[i].role = (enum role)i;
 		sv->procs[i].channel.fd = -1;
+		sv->old_end[i] = -1;
 	}
 	random_bytes(sv->boot, sizeof(sv->boot));
 	serve_notify_open(&sv->notify);

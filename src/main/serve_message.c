@@ -196,12 +196,19 @@ static void on_reloaded(struct serve *sv, struct str body) {
 		log_info("supervisor.reloaded");
 }
 
+static void refuse(struct serve_proc *p, const char *type) {
+	uint64_t count = log_limit_pass(&p->refused, mono_ns());
+
+	if (count != 0)
+		log_warn("ipc.message.refused", kv_z("from", role_name(p->role)),
+		         kv_z("message", type), kv_uint("count", count));
+}
+
 static void on_message(struct serve_proc *p, const struct ipc_msg *m) {
 	struct serve *sv = p->serve;
 
 	if (!ipc_fits(m, p->role, ROLE_SUPERVISOR)) {
-		log_warn("ipc.message.refused", kv_z("from", role_name(p->role)),
-		         kv_z("message", ipc_type_name(m->type)));
+		refuse(p, ipc_type_name(m->type));
 		return;
 	}
 	if (m->type == IPC_SUP_READY)
@@ -232,7 +239,7 @@ void serve_read_channel(struct serve_proc *p) {
 			continue;
 		}
 		if (rc == H_EPROTO) {
-			log_warn("ipc.message.refused", kv_z("from", role_name(p->role)));
+			refuse(p, NULL);
 			continue;
 		}
 		/* EOF: the child is about to exit. Its end is what the signal tells. */

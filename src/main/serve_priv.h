@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include "base/log.h"
 #include "ipc/start.h"
 #include "loop/loop.h"
 #include "main/supervisor.h"
@@ -88,6 +89,7 @@ struct serve_proc {
 	enum role role;
 	pid_t pid; /* 0: none */
 	struct watch channel;
+	struct log_limit refused;
 };
 
 struct serve {
@@ -102,6 +104,9 @@ struct serve {
 	struct serve_rings rings;
 	/* worker–keeper, keeper–recorder, keeper–egress; both ends */
 	int wk[2], kr[2], ke[2];
+	/* The dead one's end of its last channel: open until the next death, so that the keeper hears of
+	 * the death by SUP_PEER before it meets an EOF. */
+	int old_end[ROLE_COUNT];
 	int recorder_event, env;
 	uint32_t threads, segment_count;
 	uint64_t segment_size, store_max;
@@ -112,6 +117,16 @@ struct serve {
 	uint64_t started_ns;
 	uint8_t in[IPC_MAX + 16];
 };
+
+/* serve_channel.c: socket pairs between children. */
+int serve_channel_open(int fds[2]) must_use;
+/* A new pair between the keeper and `role`, whose process died: what that one did to its end does not matter
+ * any more. H_EIO: there are no descriptors; the old pair stays. */
+int serve_channel_renew(struct serve *sv, enum role role) must_use;
+/* The keeper's end of its channel to `role`; -1: there is none. */
+int serve_channel_keeper_end(struct serve *sv, enum role role);
+/* Throws away what waits at the ends of `role`. */
+void serve_channel_empty(struct serve *sv, enum role role);
 
 /* serve_message.c: what children say. */
 void serve_on_channel(struct watch *w, unsigned events);

@@ -190,6 +190,49 @@ TEST(serve_flooding_child_is_left_for_the_next_turn) {
 	free(sv);
 }
 
+static bool is_through(int from, int to) {
+	static uint8_t in[IPC_MAX + 16];
+	struct ipc_msg m;
+
+	return ipc_send(from, IPC_SESSION_GONE, 7, STR("x"), NULL, 0) == 0 &&
+	       ipc_recv(to, in, &m) == 1 && m.id == 7;
+}
+
+/* What a worker that was taken over did to its end is not inherited by the next one, nor by the keeper. */
+TEST(serve_channel_of_the_dead_is_not_used_again) {
+	static const enum role roles[] = { ROLE_WORKER, ROLE_RECORDER, ROLE_EGRESS };
+	struct serve *sv = xcalloc(1, sizeof(*sv));
+	struct ipc_msg m;
+
+	REQUIRE(serve_channel_open(sv->wk) == 0 && serve_channel_open(sv->kr) == 0 &&
+	        serve_channel_open(sv->ke) == 0);
+	int *pairs[] = { sv->wk, sv->kr, sv->ke };
+
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+		int keeper = serve_channel_keeper_end(sv, roles[i]);
+		int theirs = keeper == pairs[i][0] ? pairs[i][1] : pairs[i][0];
+
+		sv->old_end[roles[i]] = -1;
+		auto_fd int held = dup(keeper); /* the keeper's own descriptor of it */
+		REQUIRE(serve_channel_renew(sv, roles[i]) == 0);
+		/* No EOF for the keeper yet: it hears of the death first. */
+		CHECK_EQ_I(ipc_recv(held, sv->in, &m), 0);
+		REQUIRE(shutdown(theirs, SHUT_RDWR) == 0);
+		CHECK_EQ_I(ipc_recv(held, sv->in, &m), H_ECLOSED);
+		CHECK(is_through(pairs[i][0], pairs[i][1]) && is_through(pairs[i][1], pairs[i][0]));
+		int old = sv->old_end[roles[i]];
+		REQUIRE(serve_channel_renew(sv, roles[i]) == 0);
+		CHECK(!is_open(old) || old == pairs[i][0] || old == pairs[i][1]);
+		CHECK(is_through(pairs[i][0], pairs[i][1]));
+		(void)close(pairs[i][0]);
+		(void)close(pairs[i][1]);
+		(void)close(sv->old_end[roles[i]]);
+	}
+	CHECK_EQ_I(serve_channel_keeper_end(sv, ROLE_KEEPER), -1);
+	CHECK(serve_channel_renew(sv, ROLE_KEEPER) < 0);
+	free(sv);
+}
+
 TEST(serve_rings_have_numbers) {
 	struct serve_rings r = { .next_id = 0xfffe };
 	struct start s;

@@ -45,6 +45,7 @@ struct process {
 	uint8_t *in;
 	bool is_ready, is_draining, is_drained, is_orphan;
 	uint64_t asked;
+	struct log_limit refused[ROLE_COUNT]; /* messages, by who sent them */
 };
 
 /* --- hooks of the core --- */
@@ -199,6 +200,14 @@ static void on_tap(struct process *p, struct ipc_msg *m) {
 		recorder_tap(p->r, fd, (const uint8_t *)m->body.p);
 }
 
+static void refuse(struct process *p, enum role from, const char *type) {
+	uint64_t count = log_limit_pass(&p->refused[from], mono_ns());
+
+	if (count != 0)
+		log_warn("ipc.message.refused", kv_z("from", role_name(from)),
+		         kv_z("message", type), kv_uint("count", count));
+}
+
 /* All messages that wait on a channel; false when it is closed. */
 static bool read_all(struct process *p, int fd, enum role from) {
 	struct ipc_msg m;
@@ -215,7 +224,7 @@ static bool read_all(struct process *p, int fd, enum role from) {
 			else
 				on_supervisor_message(p, &m);
 		} else {
-			log_warn("ipc.message.refused", kv_z("from", role_name(from)));
+			refuse(p, from, rc == 1 ? ipc_type_name(m.type) : NULL);
 		}
 		if (rc == 1)
 			ipc_msg_close(&m);

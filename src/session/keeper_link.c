@@ -10,6 +10,7 @@
  */
 #include "session/shell.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define RETRY_NS (5 * NS_PER_MS)
@@ -157,6 +158,14 @@ static void on_kill(struct thread *t, struct ipc_msg *m) {
 		session_kill(s, code < 0 ? code : H_EKILLED);
 }
 
+void message_refused(struct thread *t, uint16_t type) {
+	uint64_t count = log_limit_pass(&t->refused, mono_ns());
+
+	if (count != 0)
+		log_warn("ipc.message.refused", kv_z("message", ipc_type_name(type)),
+		         kv_uint("count", count));
+}
+
 void keeper_message(struct thread *t, struct ipc_msg *m) {
 	struct session *s = thread_find(t, (uint32_t)m->id, (uint32_t)(m->id >> 32));
 
@@ -180,7 +189,7 @@ void keeper_message(struct thread *t, struct ipc_msg *m) {
 		on_kill(t, m);
 		break;
 	default: /* a number from another process: refused and said */
-		log_warn("ipc.message.refused", kv_uint("type", m->type));
+		message_refused(t, m->type);
 		break;
 	}
 }

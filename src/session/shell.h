@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "ipc/ipc.h"
 #include "ipc/ring.h"
@@ -218,6 +219,7 @@ struct thread {
 	struct tls_scratch *tls_scratch;
 	uint8_t *ipc_buf;
 
+	struct log_limit refused; /* messages of other processes */
 	bool is_keeper_up, is_draining, is_drain_killed, is_asleep;
 	uint64_t drain_ns;
 	uint64_t ticked_ns, stalled_ns; /* how long something has waited and durability not moved */
@@ -372,6 +374,8 @@ void keeper_flush(struct thread *t);
 /* In the thread that owns the session. */
 void keeper_message(struct thread *t, struct ipc_msg *m);
 void keeper_state(struct thread *t, bool is_up);
+/* A message of another process was refused; type 0: it was none. */
+void message_refused(struct thread *t, uint16_t type);
 static inline uint64_t keeper_id(const struct session *s) {
 	return (uint64_t)s->generation << 32 | s->slot;
 }

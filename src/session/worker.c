@@ -184,7 +184,7 @@ static void pass_on(struct worker *w, struct ipc_msg *m) {
 
 static void from_keeper(struct worker *w, struct ipc_msg *m) {
 	if (!ipc_fits(m, ROLE_KEEPER, ROLE_WORKER)) {
-		log_warn("ipc.message.refused", kv_uint("type", m->type));
+		message_refused(&w->threads[0], m->type);
 		return;
 	}
 	if (m->type != IPC_SNAPSHOT) {
@@ -208,7 +208,7 @@ static int drain_channel(struct worker *w, int fd, void (*fn)(struct worker *, s
 		if (rc == 0)
 			return 0;
 		if (rc == H_EPROTO) {
-			log_warn("ipc.message.refused", kv_err(rc));
+			message_refused(&w->threads[0], 0);
 			continue;
 		}
 		if (rc < 0)
@@ -267,7 +267,7 @@ static void from_supervisor(struct worker *w, struct ipc_msg *m) {
 	int fds[IPC_FDS_MAX];
 
 	if (!ipc_fits(m, ROLE_SUPERVISOR, ROLE_WORKER)) {
-		log_warn("ipc.message.refused", kv_uint("type", m->type));
+		message_refused(&w->threads[0], m->type);
 		return;
 	}
 	switch (m->type) {

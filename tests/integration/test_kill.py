@@ -6,9 +6,11 @@ application_name names.
 """
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -175,3 +177,35 @@ def test_sigterm_drains_and_seals(teed):
     assert "finished" in client.communicate(timeout=30)[0]
     assert gateway.process.wait(30) == 0
     assert lab.python_verifier(gateway.store).returncode == 0
+
+
+def cut_channels(pid):
+    """What a taken-over process can do to the channels that it was given, but for the supervisor's (descriptor 3); from outside, by copies of its descriptors."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    target = os.pidfd_open(pid)
+    cut = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        if name == "3" or not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+            continue
+        fd = libc.syscall(438, target, int(name), 0)  # pidfd_getfd
+        if fd < 0:
+            pytest.skip("no right to another process's descriptors")
+        with socket.socket(fileno=fd) as end:
+            if end.family == socket.AF_UNIX and end.type & socket.SOCK_SEQPACKET == socket.SOCK_SEQPACKET:
+                end.shutdown(socket.SHUT_RDWR)
+                cut += 1
+    os.close(target)
+    return cut
+
+
+@pytest.mark.parametrize("role", ["worker", "egress"])
+def test_channel_that_was_cut(teed, role):
+    """A worker (or egress) that was taken over shuts its channel to the keeper down: it is replaced, and its successor is served over another one."""
+    gateway, _ = teed
+    gateway.psql("select 1")
+    keeper = gateway.children()["keeper"]
+    victim = gateway.children()[role]
+    assert cut_channels(victim) >= 1
+    lab.wait_for(lambda: gateway.children().get(role) not in (None, victim), f"a new {role}", seconds=40)
+    works_again(gateway)
+    assert gateway.children()["keeper"] == keeper
