@@ -30,8 +30,8 @@
 	  "Journal segments to start with; more are added in the background when needed.") \
 	X(G_STORE_SIZE_MAX, G, "spec.store.size_max", SIZE, store_size_max, "0..1024TiB", "0", \
 	  RESTART, \
-	  "New sessions are refused when the store has grown to this; 0: the file system is the " \
-	  "limit.") \
+	  "New sessions are refused when the record has grown to nine tenths of this, the index has " \
+	  "the rest; 0: the file system is the limit.") \
 	X(G_LISTEN_POSTGRES, G, "spec.listen.postgres", ADDRESS, listen_postgres, "", \
 	  "127.0.0.1:15432", RELOAD, \
 	  "Where PostgreSQL clients connect: host:port or \"[v6]:port\". Off loopback, clients " \

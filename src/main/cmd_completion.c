@@ -47,6 +47,7 @@ static void print_bash(void) {
 	             "\t\tcase ${COMP_WORDS[COMP_CWORD - 1]} in\n"
 	             "\t\t-o | --output) words='table wide json yaml' ;;\n"
 	             "\t\t--kind) words='agent human service' ;;\n"
+	             "\t\t--status) words='ok failed suspended skipped unanswered' ;;\n"
 	             "\t\t*)\n"
 	             "\t\t\tcase ${COMP_WORDS[1]} in\n"
 	             "\t\t\tshow | play | export | verify) words='@last' ;;\n"

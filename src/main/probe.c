@@ -41,7 +41,7 @@
 static struct scene {
 	char dir[64], store_dir[80], config_dir[80];
 	struct serve_store store;
-	char record_file[128], key_file[128], config_file[128], stray_file[128];
+	char record_file[128], index_file[128], key_file[128], config_file[128], stray_file[128];
 	pid_t neighbour; /* a confined process of another role */
 	uint64_t secret; /* its memory, at the same address as ours */
 	int listener;    /* with one connection waiting */
@@ -67,6 +67,9 @@ static bool create_in_store(void) {
 	auto_free char *path = xasprintf("%s.new", scene.record_file);
 
 	return opens(path, O_WRONLY | O_CREAT);
+}
+static bool write_index(void) {
+	return opens(scene.index_file, O_WRONLY);
 }
 static bool read_keys(void) {
 	return opens(scene.key_file, O_RDONLY);
@@ -281,6 +284,7 @@ static const struct row {
 	{ "read the record", read_store },
 	{ "write the record", write_store },
 	{ "create in the record", create_in_store },
+	{ "write the index", write_index },
 	{ "read keys", read_keys },
 	{ "write keys", write_keys },
 	{ "read the configuration", read_config },
@@ -342,6 +346,8 @@ static int make_file(char *path, size_t cap, const char *name, const char *user,
 static int make_files(void) {
 	(void)snprintf(scene.stray_file, sizeof(scene.stray_file), "%s/stray", scene.dir);
 	if (make_file(scene.record_file, sizeof(scene.record_file), "store/record/a.rec",
+	              "_hansard-recorder", 0600) < 0 ||
+	    make_file(scene.index_file, sizeof(scene.index_file), "store/index/index.db",
 	              "_hansard-recorder", 0600) < 0 ||
 	    make_file(scene.key_file, sizeof(scene.key_file), "store/keeper/log.key",
 	              "_hansard-keeper", 0600) < 0)
@@ -416,6 +422,7 @@ static void remove_scene(void) {
 	static const char *const names[] = { "store/record/a.rec.new",
 		                             "store/record/a.rec",
 		                             "store/record",
+		                             "store/index/index.db",
 		                             "store/index",
 		                             "store/keeper/log.key",
 		                             "store/keeper",

@@ -124,7 +124,7 @@ def test_export_of_all(talked):
 
 def test_usage(talked):
     for wrong in (["export", "@last", "--as", "csv"], ["export"], ["export", "@last", "--all"], ["play", "@last", "-o", "json"], ["verify", "@last", "--all"],
-                  ["sessions", "x"], ["sessions", "-o", "xml"], ["sessions", "--since", "yesterday"], ["completion", "fish"], ["token", "sl"], ["why"]):
+                  ["sessions", "x"], ["sessions", "-o", "xml"], ["sessions", "--since", "tomorrow"], ["completion", "fish"], ["token", "sl"], ["why"]):
         assert talked.hansard(*wrong, check=False).returncode == 2, wrong
     assert talked.hansard("verify", "--vkey", "nonsense", check=False).returncode == 2
     assert talked.hansard("sessions", "--store", "/nonexistent", check=False).returncode == 1
