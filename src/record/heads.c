@@ -183,7 +183,7 @@ static void note_files(struct store_job *j) {
 		if (buf_append(&j->files, str_mem(&f, sizeof(f))) < 0)
 			j->needs_all = true;
 	}
-	struct part_file *all = (void *)(j->files.p + j->files.off);
+	struct part_file *all = j->files.p != NULL ? (void *)(j->files.p + j->files.off) : NULL;
 	size_t count = j->files.len / sizeof(*all), kept = 0;
 
 	if (j->needs_all)
