@@ -127,7 +127,8 @@ static size_t quote_end(struct str s, size_t i, struct quoting q, bool *ret_open
 		if (q.has_escapes && s.p[i] == '\\') {
 			i = MIN(i + 2, s.n);
 		} else if (s.p[i] != q.quote) {
-			i++;
+			/* values may be long: to the next byte that counts */
+			i += q.has_escapes ? 1 : str_find(str_from(s, i), q.quote);
 		} else if (q.is_doubled && is_two(s, i, q.quote, q.quote)) {
 			i += 2;
 		} else {

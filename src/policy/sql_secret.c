@@ -115,6 +115,9 @@ static struct str name_of(const struct sql_token *t) {
 static struct call call_of(struct str name) {
 	struct call c = { .row = NO_CALL };
 
+	/* None of them begins otherwise, and most brackets are no call at all. */
+	if (name.n < 4 || strchr("cdehpsCDEHPS", name.p[0]) == NULL)
+		return c;
 	c.is_set_config = str_eq_nocase(name, STR("set_config"));
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
 		if (str_eq_nocase(name, str_of(calls[i].name)))
@@ -345,9 +348,10 @@ static void word(struct look *k, const struct sql_token *t) {
 }
 
 static void bracket(struct look *k, const struct sql_token *t) {
+	char which = t->text.p[0];
 	struct call *c;
 
-	if (sql_is_char(t, '(')) {
+	if (which == '(') {
 		k->depth++;
 		c = call_at(k, k->depth);
 		if (c != NULL)
@@ -356,36 +360,41 @@ static void bracket(struct look *k, const struct sql_token *t) {
 			k->is_options = true;
 			k->options_at = k->depth;
 		}
-	} else if (sql_is_char(t, ')') && k->depth > 0) {
+	} else if (which == ')' && k->depth > 0) {
 		k->is_options = k->is_options && k->options_at != k->depth;
 		k->depth--;
-	} else if (sql_is_char(t, ',')) {
+	} else if (which == ',') {
 		c = call_at(k, k->depth);
 		if (c != NULL && c->argument < UINT8_MAX)
 			c->argument++;
 	}
 }
 
+static void name(struct look *k, const struct sql_token *t) {
+	secret_shapes(k->f, t->inner, has_escapes(t));
+	if (k->f->is_quoted)
+		body(k, t);
+}
+
 static void solid(struct look *k, const struct sql_token *t) {
-	if (sql_is_text(t))
-		literal(k, t);
-	else if (t->kind == SQL_PARAM)
-		parameter(k, t);
-	else if (k->is_role && sql_is(&k->last, "password"))
+	bool is_bare = k->is_role && !sql_is_text(t) && sql_is(&k->last, "password");
+
+	if (is_bare)
 		bare_password(k, t);
 	if (t->kind == SQL_WORD)
 		word(k, t);
+	else if (t->kind == SQL_PUNCT)
+		bracket(k, t);
 	else if (t->kind == SQL_NAME)
-		secret_shapes(k->f, t->inner, has_escapes(t));
-	if (t->kind == SQL_NAME && k->f->is_quoted)
-		body(k, t);
-	if (sql_is_char(t, ';')) {
-		statement_begin(k);
-		return;
-	}
-	bracket(k, t);
+		name(k, t);
+	else if (t->kind == SQL_PARAM)
+		parameter(k, t);
+	else if (sql_is_text(t))
+		literal(k, t);
 	k->before = k->last;
 	k->last = *t;
+	if (sql_is_char(t, ';'))
+		statement_begin(k);
 }
 
 static void find(struct finder *f, struct str text, enum sql_strings strings) {

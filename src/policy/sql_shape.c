@@ -182,6 +182,9 @@ static bool is_jwt(struct str s) {
 }
 
 static bool is_token(struct str s) {
+	/* What none of them begins with: long runs of base64 come here often. */
+	if (strchr("gxAhsrnpdSey", s.p[0]) == NULL)
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
 		struct str prefix = str_of(tokens[i].prefix);
 
