@@ -258,4 +258,86 @@ TEST(a_segment_that_is_used_again_meanwhile) {
 	remove_dir();
 }
 
+/* 1 acts and 2 are closed in sealed parts; 3 is closed in no sealed one; 4 is open, in the journal for a part. */
+TEST(without_the_journal) {
+	struct reader *r, *whole;
+	struct seen s = { 0 };
+	struct reader_session *x = NULL;
+	struct frame f;
+	uint64_t in_parts = 0, in_all = 0;
+
+	make_dir();
+	ts_standard(dir);
+	REQUIRE(reader_open(&whole, dir, NULL) == 0);
+	REQUIRE(reader_open_parts(&r, dir, NULL) == 0);
+	CHECK_EQ_I(reader_each(whole, see, &s), 0);
+	REQUIRE(s.count == 4);
+	static const int ended[] = { 1, 1, 0, 0 };
+
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ_I(reader_is_ended(r, s.sid[i]), ended[i]);
+	REQUIRE(reader_session_open(&x, whole, s.sid[3], NULL) == 0);
+	while (reader_session_next(x, &f, NULL) == 1)
+		in_all++;
+	reader_session_close(&x);
+	if (reader_session_open(&x, r, s.sid[3], NULL) == 0) {
+		int rc;
+
+		while ((rc = reader_session_next(x, &f, NULL)) == 1)
+			in_parts++;
+		CHECK_EQ_I(rc, 0);
+	}
+	reader_session_close(&x);
+	CHECK(in_parts < in_all);
+	CHECK(reader_refresh(r, NULL) == 0);
+	struct seen later = { 0 };
+
+	/* The sessions of a test store are of one day in November 2025. */
+	CHECK_EQ_I(reader_each_since(r, 1763706000000000000, see, &later), 0);
+	CHECK(later.count >= 2 && later.count <= 4);
+	later.count = 0;
+	CHECK_EQ_I(reader_each_since(r, 1763706000000000000 + 86400000000000, see, &later), 0);
+	CHECK_EQ_U(later.count, 0);
+	reader_close(&r);
+	reader_close(&whole);
+	remove_dir();
+}
+
+/* The end of a part, cut or changed at any byte: not ended, and no crash. */
+TEST(an_end_that_is_damaged_is_none) {
+	struct reader *r;
+	struct seen s = { 0 };
+	char path[READFS_PART_PATH_MAX];
+	struct stat st;
+	unsigned wrong = 0;
+
+	make_dir();
+	ts_standard(dir);
+	REQUIRE(reader_open_parts(&r, dir, NULL) == 0);
+	CHECK_EQ_I(reader_each(r, see, &s), 0);
+	readfs_part_path(path, s.sid[0], 0);
+	auto_free char *full = xasprintf("%s/record/%s", dir, path);
+	auto_fd int fd = open(full, O_RDWR);
+
+	REQUIRE(fd >= 0 && fstat(fd, &st) == 0);
+	for (off_t at = st.st_size - 1; at >= st.st_size - 236; at--) {
+		uint8_t byte, other;
+
+		REQUIRE(pread(fd, &byte, 1, at) == 1);
+		other = byte ^ 0x41;
+		REQUIRE(pwrite(fd, &other, 1, at) == 1);
+		/* The last frame's hash of its body is the verifier's business, not looked at here. */
+		wrong += reader_is_ended(r, s.sid[0]) == 1;
+		REQUIRE(pwrite(fd, &byte, 1, at) == 1);
+	}
+	CHECK(wrong <= FRAME_TRAILER_SIZE);
+	CHECK_EQ_I(reader_is_ended(r, s.sid[0]), 1);
+	for (off_t size = st.st_size - 1; size > 0; size -= 7) {
+		REQUIRE(ftruncate(fd, size) == 0);
+		CHECK_EQ_I(reader_is_ended(r, s.sid[0]), 0);
+	}
+	reader_close(&r);
+	remove_dir();
+}
+
 TEST_MAIN

@@ -115,6 +115,9 @@ static int by_name(const void *a, const void *b) {
 static char kind_of(int dir, const struct dirent *d) {
 	struct stat st;
 
+	/* Most file systems tell; a store has one file or more per session. */
+	if (d->d_type != DT_UNKNOWN)
+		return d->d_type == DT_DIR ? '/' : d->d_type == DT_REG ? '\0' : '@';
 	if (fstatat(dir, d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return '@';
 	if (S_ISDIR(st.st_mode))
