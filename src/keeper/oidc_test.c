@@ -235,6 +235,7 @@ TEST(oidc_refreshes_in_time) {
 	CHECK_EQ_U(w.fetches, 2);
 	w.now += S(1);
 	(void)oidc_beat(w.o, w.now);
+	(void)oidc_beat(w.o, w.now + S(1)); /* one question at a time */
 	CHECK_EQ_U(w.fetches, 3);
 	CHECK_EQ_U(prove(&w, &w.a[0], good), OIDC_PROVEN); /* in the background */
 	answer_keys(&w, w.a, 1, 1);                        /* bounded: five minutes */

@@ -164,6 +164,9 @@ static void facts_who(struct buf *b, const json_t *open) {
 	fact_text(b, "run", who, "run");
 	fact_list(b, "context", json_object_get(open, "context"),
 	          is_claimed ? "  (claimed)" : "  (verified)");
+	fact_text(b, "email", who, "email");
+	fact_text(b, "issuer", who, "issuer");
+	fact_text(b, "issuer key", who, "key_id");
 	fact_text(b, "credential", who, "credential");
 }
 

@@ -224,3 +224,4 @@ def test_record_tells_who(gw, issuer):
     one = next(r for r in rows if "d77" in json.dumps(r))
     shown = gw.hansard("show", one.get("short_id") or one.get("id") or one["session"]).stdout
     assert "idp:devin/d77" in shown and "ann@corp.example" in shown and "Fix it" in shown
+    assert "(verified)" in shown and gw.gateway_spec["identity"]["oidc"][0]["issuer"] in shown and "k1" in shown
