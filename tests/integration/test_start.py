@@ -571,3 +571,42 @@ def test_replication_reads_back(replicating):
         assert gateway.hansard("show", session["id"]).returncode == 0
         assert gateway.hansard("play", session["id"]).returncode == 0
     assert gateway.hansard("verify").returncode in (0, 3)
+
+
+# --- before admission ---
+
+
+@pytest.fixture
+def narrow(make_gateway):
+    return make_gateway(gateway={"limits": {"preadmission": 8, "admission_timeout": "2s"}})
+
+
+def is_closed(s):
+    s.setblocking(False)
+    try:
+        return s.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_silent_connections_make_room_and_end(narrow):
+    """At most 8 wait; the oldest gives way, one that proves itself gets in; the rest end at the deadline."""
+    silent = [plain(narrow) for _ in range(8)]
+    silent += [ask_tls(narrow) for _ in range(8)]
+    lab.wait_for(lambda: all(is_closed(s) for s in silent[:8]), "the oldest to be closed", 1.5)
+    assert narrow.psql("select 1").stdout == "1\n"
+    lab.wait_for(lambda: all(is_closed(s) for s in silent), "the deadline", 10)
+    assert narrow.psql("select 1").stdout == "1\n"
+
+
+@pytest.mark.parametrize("size", (10001, 16 * 1024, 1 << 20))
+def test_nobody_is_heard_for_long_before_admission(everything, size):
+    """A startup packet has 10000 bytes at most; what comes is neither kept nor answered with more."""
+    with in_tls(everything, ask_tls(everything)) as t:
+        try:
+            t.sendall(struct.pack("!ii", size, 196608) + b"x" * (size - 8))
+        except (ConnectionResetError, BrokenPipeError):
+            return
+        assert lab.error_fields(lab.read_all(t)).get("C") == "08P01"
