@@ -122,6 +122,8 @@ static void parse_hidden(struct rec_event *e, struct rd *r) {
 
 	if (mac.n == sizeof(e->mac))
 		memcpy(e->mac, mac.p, mac.n);
+	if (e->length == 0 || e->length > REC_HIDDEN_MAX)
+		rd_fail(r);
 }
 
 static void parse_end(struct rec_event *e, struct rd *r) {

@@ -31,8 +31,8 @@ enum rec_type {
 
 /* enum stream of session/proto.h has the same numbers: C 0, U 1, T 2, R 3 (bits 0–1 of flags). */
 enum { REC_STREAM_MASK = 3 };
-/* Of HIDDEN: HMAC-SHA-256 of the bytes under the store's key for that, cut to 16 bytes. */
-enum { REC_MAC_SIZE = 16 };
+/* Of HIDDEN: HMAC-SHA-256 of the bytes under the store's key for that, cut; bytes in one event. */
+enum { REC_MAC_SIZE = 16, REC_HIDDEN_MAX = 65536 };
 
 /* Static text, "?" for a type that is not in the table. */
 const char *rec_type_name(unsigned type);

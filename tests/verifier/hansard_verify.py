@@ -1769,6 +1769,8 @@ def parse_event(data):
             e["length"] = r.varint()
             if kind == E_HIDDEN:
                 e["mac"] = r.take(16)
+                if not 0 < e["length"] <= 65536:
+                    raise ValueError("a hidden event of %d bytes" % e["length"])
         elif kind != E_FORWARDED:
             e["bytes"] = r.rest()
             e["length"] = len(e["bytes"])

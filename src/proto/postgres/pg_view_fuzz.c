@@ -140,7 +140,13 @@ static void step(struct pg_view *v, uint8_t what, struct str bytes, uint64_t off
 		off[from_client] = at + bytes.n;
 		break;
 	case 2:
-		pg_view_hole(v, from_client, at, bytes.n);
+		if ((what & 8) != 0)
+			pg_view_hidden(v, &(struct view_hidden){ .from_client = from_client,
+			                                         .offset = at,
+			                                         .length = bytes.n,
+			                                         .now_ns = at });
+		else
+			pg_view_hole(v, from_client, at, bytes.n);
 		off[from_client] = at + bytes.n;
 		break;
 	default:

@@ -9,7 +9,7 @@
  */
 #include "proto/postgres/pg_view_priv.h"
 
-enum { FILLER = 0xff, CHUNK = 4096, RUNS_MAX = 1024, LABEL_MAX = 64 };
+enum { FILLER = 0xff, CHUNK = 4096, HIDDEN_MAX = 65536, RUNS_MAX = 1024, LABEL_MAX = 64 };
 
 void pg_view_hidden(struct pg_view *v, const struct view_hidden *in) {
 	struct side_view *s = in->from_client ? &v->client : &v->target;
@@ -22,8 +22,11 @@ void pg_view_hidden(struct pg_view *v, const struct view_hidden *in) {
 	uint64_t left = in->length;
 
 	memset(filler, FILLER, sizeof(filler));
-	if (left > UINT64_MAX - in->offset)
-		left = 0; /* no gateway of ours wrote that */
+	/* No gateway of ours hides more in one event. */
+	if (left > HIDDEN_MAX || left > UINT64_MAX - in->offset) {
+		pg_view_hole(v, in->from_client, in->offset, in->length);
+		return;
+	}
 	s->hidden_end = in->offset + left;
 	while (left > 0 && !s->is_broken) {
 		part.bytes = str_mem(filler, (size_t)MIN(left, (uint64_t)CHUNK));
