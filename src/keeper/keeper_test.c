@@ -329,12 +329,12 @@ TEST(keeper_logs_in) {
 	lab_fini(&l);
 }
 
-static void cancel(struct lab *l, const uint8_t key[4]) {
+static void cancel(struct lab *l, struct str key) {
 	struct buf b;
 
 	buf_init(&b, 256);
 	w_u32(&b, 777);
-	w_vstr(&b, str_mem(key, 4));
+	w_vstr(&b, key);
 	w_vstr(&b, STR("10.1.2.3:9"));
 	lab_put(l, l->worker, IPC_CANCEL, 0, &b);
 	buf_fini(&b);
@@ -387,7 +387,7 @@ TEST(keeper_cancels_and_dials) {
 	REQUIRE(lab_start(&l, NULL, 0));
 	REQUIRE(lab_token(&l, lab_issue, token, id));
 	REQUIRE(lab_granted(&l, 55, &(struct lab_asking){ .token = token, .slot = 9 }, &g));
-	cancel(&l, g.g.cancel_key);
+	cancel(&l, str_mem(g.g.cancel_key, 4));
 	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
 	struct rd r = rd_of(m.body);
 
@@ -398,7 +398,7 @@ TEST(keeper_cancels_and_dials) {
 	CHECK_EQ_I(rd_done(&r), 0);
 	uint8_t wrong[4] = { (uint8_t)~g.g.cancel_key[0], 1, 2, 3 };
 
-	cancel(&l, wrong);
+	cancel(&l, str_mem(wrong, 4));
 	CHECK(lab_quiet(&l, l.worker));
 	CHECK(lab_act_comes(&l, "\"act\":\"cancel.missed\""));
 	buf_init(&b, 16);
@@ -411,7 +411,7 @@ TEST(keeper_cancels_and_dials) {
 	CHECK(m.id == 56 && m.fd_count == 1);
 	ipc_msg_close(&m);
 	gone(&l, g.grant);
-	cancel(&l, g.g.cancel_key);
+	cancel(&l, str_mem(g.g.cancel_key, 4));
 	CHECK(lab_quiet(&l, l.worker)); /* never late: the session is gone */
 	lab_fini(&l);
 }
@@ -590,17 +590,17 @@ TEST(keeper_restarts) {
 	REQUIRE(lab_start(&l, NULL, 0));
 	REQUIRE(lab_token(&l, lab_issue, token, id));
 	REQUIRE(lab_granted(&l, (uint64_t)7 << 32 | 9,
-	                    &(struct lab_asking){ .token = token, .slot = 9 }, &g));
+	                    &(struct lab_asking){ .token = token, .slot = 9, .key_size = 32 }, &g));
 	uint64_t grant = g.grant;
-	uint8_t key[4];
+	uint8_t key[32];
 
-	memcpy(key, g.g.cancel_key, 4);
+	memcpy(key, g.g.cancel_key, 32);
 	REQUIRE(lab_restart(&l));
 	w_u32(&b, 2);
 	w_u64(&b, grant);
 	w_u32(&b, 9);
 	w_u32(&b, 7);
-	w_vstr(&b, str_mem(key, 4));
+	w_vstr(&b, str_mem(key, 32));
 	w_vstr(&b, STR("shop"));
 	w_vstr(&b, STR("default"));
 	w_u64(&b, 4711); /* one that state.db does not know */
@@ -610,7 +610,7 @@ TEST(keeper_restarts) {
 	w_vstr(&b, STR("shop"));
 	w_vstr(&b, STR("t"));
 	lab_put(&l, l.worker, IPC_GRANTS, 0, &b);
-	cancel(&l, key);
+	cancel(&l, str_mem(key, 32));
 	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
 	CHECK_EQ_U(m.id, (uint64_t)7 << 32 | 9);
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
