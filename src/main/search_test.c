@@ -319,6 +319,82 @@ TEST(search_finds_the_same_with_and_without_an_index) {
 	gone();
 }
 
+enum { LONG_QUERIES = 1300, LONG_WORDS = 30 };
+
+/* Session 0 says 39,000 different words in few forms, session 1 more forms than are kept. */
+static void make_long_store(void) {
+	struct teststore *t = ts_new(dir, 3);
+
+	ts_boot(t);
+	for (unsigned n = 0; n < 2; n++) {
+		struct ts_session *s = ts_session(t, n, "postgres");
+		struct talk talk;
+
+		start(&talk, s);
+		for (unsigned i = 0; i < LONG_QUERIES; i++) {
+			char text[512];
+			int at = n == 0 ? snprintf(text, sizeof(text), "select '")
+			                : snprintf(text, sizeof(text), "select c%u, '", i);
+
+			for (unsigned w = 0; w < LONG_WORDS && n == 0; w++)
+				at += snprintf(text + at, sizeof(text) - (size_t)at, " w%ux%u", i,
+				               w);
+			(void)snprintf(text + at, sizeof(text) - (size_t)at, "'");
+			query(&talk, i % 100 == 0 ? "select 'again and again'" : text, false);
+			if (i % 40 != 39)
+				continue;
+			ts_flush(t);
+			ts_next_segment(t);
+		}
+		ts_close(s, true);
+		ts_flush(t);
+		ts_next_segment(t);
+		buf_fini(&talk.b);
+	}
+	ts_tiles(t);
+	ts_sign(t);
+	ts_free(&t);
+}
+
+/* Several filters in a session, and one that is capped: nothing is lost, and what can be ruled out is. */
+TEST(index_of_long_sessions) {
+	struct indexer_options o = { .store = dir };
+	struct search_options all = { .limit = 0 };
+	struct indexer_result got;
+	struct reader *r = NULL;
+	struct err e = { .code = 0 };
+	static const struct {
+		const char *words;
+		size_t hits;
+		unsigned read;
+	} asked[] = { { "again and again", 26, 2 },  { "w7x0 w7x1", 1, 2 },
+		      { "w1299x28 w1299x29", 1, 2 }, { "c1299", 1, 1 },
+		      { "w7x1 w7x0", 0, 1 },         { "w7x29 w8x0", 0, 1 } };
+
+	fresh(7);
+	make_long_store();
+	REQUIRE(indexer_rebuild(&o, &got, &e) == 0);
+	CHECK_EQ_U(got.added, 2);
+	CHECK_EQ_U(got.unreadable, 0);
+	struct index *x = open_index();
+
+	REQUIRE(x != NULL);
+	REQUIRE(reader_open(&r, dir, &e) == 0);
+	for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+		struct search_result a = look(r, x, &all, MATCH_WORDS, asked[i].words);
+		struct search_result b = look(r, NULL, &all, MATCH_WORDS, asked[i].words);
+
+		CHECK_EQ_U(a.count, asked[i].hits);
+		CHECK(same_hits(&a, &b));
+		CHECK_EQ_U(a.read, asked[i].read); /* the capped one always */
+		search_result_fini(&a);
+		search_result_fini(&b);
+	}
+	index_close(&x);
+	reader_close(&r);
+	gone();
+}
+
 static int count_statement(void *arg, const struct index_statement *s) {
 	unsigned *n = arg;
 
