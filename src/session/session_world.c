@@ -192,6 +192,7 @@ void give_snapshot(struct world *x, const struct testcert *cert, uint8_t target_
 	struct snapshot s = { .sessions_max = SLOTS,
 		              .preadmission_max = 8,
 		              .admission_ns = 10 * NS_PER_S,
+		              .domain = STR("pg.example"),
 		              .listeners = &l,
 		              .listener_count = 1,
 		              .targets = &t,

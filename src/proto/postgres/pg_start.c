@@ -173,6 +173,15 @@ static int begin_direct_tls(struct pg_core *c, size_t n) {
 	return 0;
 }
 
+/* Host names are compared without case, names of connections have none. */
+static void keep_label(struct pg_core *c, struct str label) {
+	if (!str_copy(c->label, sizeof(c->label), label))
+		c->label[0] = '\0';
+	for (char *p = c->label; *p != '\0'; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p + ('a' - 'A'));
+}
+
 int pg_start_tls_up(struct pg_core *c, const struct tls_facts *tls) {
 	if (c->phase != &pg_phase_start_tls)
 		return 0;
@@ -181,8 +190,8 @@ int pg_start_tls_up(struct pg_core *c, const struct tls_facts *tls) {
 		pg_fact(c, STR("client_violation"), STR("direct TLS without ALPN"));
 		return pg_end(c, H_EPROTO);
 	}
-	if (tls != NULL && !str_copy(c->label, sizeof(c->label), tls->label))
-		c->label[0] = '\0';
+	if (tls != NULL)
+		keep_label(c, tls->label);
 	pg_enter(c, &pg_phase_start);
 	return 0;
 }

@@ -3,7 +3,7 @@ open
 > ssl
 R raw "S"
 tls client
-! tls client postgresql orders
+! tls client postgresql Orders
 > start 3.0 user 'DOMAIN\Alice_S' database stock
 R R i32:3
 > p 'x'
