@@ -72,6 +72,12 @@ TEST(decide_each_reason) {
 	EXPECT(k.ask.proof = PROOF_IS_MALFORMED, REFUSE_MALFORMED);
 	EXPECT(k.admit.proof_kind = PROOF_NONE, REFUSE_MALFORMED);
 	EXPECT((k.ask.proof = PROOF_IS_UNKNOWN, k.ask.who = NULL), REFUSE_UNKNOWN);
+	EXPECT((k.ask.proof = PROOF_IS_REFUSED, k.ask.proof_reason = REFUSE_TOKEN_AUDIENCE,
+	        k.ask.who = NULL),
+	       REFUSE_TOKEN_AUDIENCE);
+	EXPECT((k.ask.proof = PROOF_IS_REFUSED, k.ask.proof_reason = REFUSE_TOKEN_AUDIENCE,
+	        k.ask.who = NULL, k.ask.is_rate_limited = true),
+	       REFUSE_RATE);
 	EXPECT(k.ask.now_wall_ns = 100, REFUSE_EXPIRED);
 	EXPECT(k.ask.now_wall_ns = 99, REFUSE_NONE);
 	EXPECT(k.ask.revoked_wall_ns = 1, REFUSE_REVOKED);

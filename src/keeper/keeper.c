@@ -517,15 +517,15 @@ int keeper_setup(struct keeper *k, struct start *s) {
  * it names. At most 15; a reference into yet another directory needs a restart where Landlock is. */
 static void read_paths(struct keeper *k, struct confine_paths *paths, char *dirs[16]) {
 	const struct config *c = k->rt->config;
-	struct str files[64] = { c->gateway.tls_cert, c->gateway.tls_key };
+	struct str files[128] = { c->gateway.tls_cert, c->gateway.tls_key };
 	size_t n = 2, count = 0;
 
 	dirs[count++] = str_dup(c->dir);
 	for (const struct config_issuer *s = c->gateway.issuers; s != NULL; s = s->next) {
-		if (n + 2 <= ARRAY_LEN(files)) {
-			files[n++] = s->ca;
-			files[n++] = s->jwks_file;
-		}
+		struct str file = s->jwks_file.n != 0 ? s->jwks_file : s->ca;
+
+		if (file.n != 0 && n < ARRAY_LEN(files))
+			files[n++] = file;
 	}
 	for (const struct config_connection *conn = c->connections; conn != NULL;
 	     conn = conn->next) {
