@@ -301,7 +301,7 @@ def test_route_by_server_name(everything, libpq):
 
 
 def test_route_by_database(everything, libpq):
-    with connect(libpq, everything, "postgres", dbname="pg17") as c:
+    with connect(libpq, everything, "postgres", dbname="pg17/") as c:
         assert c.is_open, c.error
         assert c.ask("select current_user, current_database()") == [["app", "shop"]]
     opened = facts_of(everything, "pg17")[1]

@@ -6,12 +6,15 @@
  *
  *   1. the user name       [role.]connection[+hint]
  *   2. the TLS server name connection.DOMAIN        (spec.listen.domain)
- *   3. the database        connection, or connection/database
+ *   3. the database        connection/database, or connection/
  *
  * 2 and 3 are for tools whose user name is fixed, or is the operating system's. There the user name is
  * only asked for a role: "ro" means the role ro where the connection has one and the default
  * role where it has none ("postgres"); "ro.x" means ro and nothing else; a name of any other
  * form means the default. A +hint counts in every case.
+ *
+ * The database routes by its slash alone. Connections are often named like their databases: without it,
+ * a mistyped user name would end up at another target instead of being refused.
  *
  * When nothing names a configured connection, the user name's stays: the keeper refuses it once the
  * client has proven who it is, as it refuses a connection that exists and that the client may not
@@ -80,13 +83,15 @@ int pg_route(struct pg_core *c) {
 	struct str database = pg_start_param(c, "database");
 	struct str rest = database;
 	struct str head = str_cut(&rest, '/');
+	bool has_slash = head.n < database.n;
 	struct user u = user_parse(user);
 	a->database = str_eq(database, user) ? STR_NONE : database;
-	if (!(u.is_well_formed && is_known(c, u.last)) && is_known(c, str_of(c->label))) {
+	bool is_user_known = u.is_well_formed && is_known(c, u.last);
+	if (!is_user_known && is_known(c, str_of(c->label))) {
 		a->routed_by = ROUTED_BY_SERVER_NAME;
 		a->connection = str_of(c->label);
 		role_of(a, &u);
-	} else if (!(u.is_well_formed && is_known(c, u.last)) && is_known(c, head)) {
+	} else if (!is_user_known && has_slash && is_known(c, head)) {
 		a->routed_by = ROUTED_BY_DATABASE;
 		a->connection = head;
 		a->database = rest;
