@@ -43,7 +43,9 @@ static void sample_grant(struct buf *b) {
 		                      .session_max_ns = 5,
 		                      .is_tls_direct = true,
 		                      .cancel_key_size = 32,
-		                      .cancel_key = { 9, 8, 7, 6, [31] = 5 } } };
+		                      .keeps_credentials = true,
+		                      .cancel_key = { 9, 8, 7, 6, [31] = 5 } },
+		               .hide_key = { 9, [31] = 8 } };
 
 	buf_init(b, 64 * KIB);
 	grant_put(b, &m);
@@ -88,6 +90,7 @@ TEST(grant_there_and_back) {
 	CHECK(m.g.durable == DURABLE_BOTH_WAYS && m.g.session_max_ns == 5);
 	CHECK(m.g.cancel_key_size == 32 && m.g.cancel_key[3] == 6 && m.g.cancel_key[31] == 5);
 	CHECK(m.g.is_tls_direct && !m.g.is_replication);
+	CHECK(m.g.keeps_credentials && m.hide_key[0] == 9 && m.hide_key[31] == 8);
 	CHECK_EQ_STR(m.role, STR("ro"));
 	buf_fini(&b);
 }

@@ -85,7 +85,7 @@ static void do_hide(struct pg_shell *sh, const struct order *o) {
 	if (o->n == 0 || o->n > sh->seen[o->side])
 		breaks(sh, "hides what was not shown");
 	do_relay(sh, o);
-	note(sh, xasprintf("hide %s %.*s", side_names[o->side], (int)o->n,
+	note(sh, xasprintf("hide %s %.*s", side_names[o->side], (int)MIN(o->n, (uint64_t)40),
 	                   buf_peek(&sh->said[o->side]).p + at));
 	memset(sh->said[o->side].p + sh->said[o->side].off + at, '*', (size_t)o->n);
 	if (stream == STREAM_C && sh->hidden_count < ARRAY_LEN(sh->hidden))
@@ -339,9 +339,10 @@ static bool show(struct pg_shell *sh, enum side side) {
 	sh->shown_side = side;
 	sh->seen[side] = n;
 	sh->consumed = 0;
+	uint64_t need = sh->need[side];
 	returned(sh, pg_proto.on_bytes(&sh->core, side, str_mem(fresh, n), sh->now_ns));
 	sh->shown = 0;
-	return sh->consumed > 0;
+	return sh->consumed > 0 || sh->need[side] > need;
 }
 
 static void run(struct pg_shell *sh) {
