@@ -19,7 +19,8 @@
 	  "find who sends wrong tokens; spec.limits.failed_proofs says when they are counted together") \
 	X(MALFORMED, "malformed-proof", H_EREFUSED, \
 	  "the password was no token of Hansard, or a mistyped one", \
-	  "give a token of `hansard token` as the password") \
+	  "give a token of `hansard token` as the password, or one of an issuer in " \
+	  "spec.identity.oidc") \
 	X(UNKNOWN, "unknown-token", H_EREFUSED, "the token was never issued by this gateway", \
 	  "check which gateway the token is of; issue a new one with `hansard token`") \
 	X(EXPIRED, "expired-token", H_EREFUSED, "the token has expired", \

@@ -217,6 +217,19 @@ def test_check_tells_where(make_gateway, issuer):
     assert done.returncode != 0 and "no key that can be used" in done.stdout + done.stderr
 
 
+def test_examples_are_right(binary, tmp_path):
+    """The example and each issuer of the guide pass `hansard check`."""
+    lab.run([binary, "check", "--config", lab.ROOT / "examples" / "oidc.yaml"])
+    blocks = re.findall(r"```yaml\n(- issuer.*?)```", (lab.ROOT / "docs" / "identity.md").read_text(), re.S)
+    assert len(blocks) == 5
+    (tmp_path / "prod-cluster.jwks").write_text(json.dumps({"keys": [idp.Key(tmp_path, "k").jwk()]}))
+    for block in blocks:
+        config = tmp_path / "hansard.yaml"
+        config.write_text("apiVersion: hansard/v1\nkind: Gateway\nspec:\n  identity:\n    oidc:\n" + "".join(f"      {line}\n" for line in block.splitlines()))
+        done = lab.run([binary, "check", "--config", config])
+        assert "identity" not in done.stdout + done.stderr, done.stdout
+
+
 def test_record_tells_who(gw, issuer):
     gw.psql("select 'who am i'", token=issuer.token(**{**DEVIN_CLAIMS, "devin_id": "d77"}))
     rows = gw.json("sessions")
