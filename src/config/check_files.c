@@ -30,6 +30,7 @@ static void check_listen_tls(const struct refs *r) {
 	const struct config_gateway *g = &r->c->gateway;
 	struct place cert_at = config_place(r->c, &g->item, OPT_G_LISTEN_TLS_CERT);
 	struct place key_at = config_place(r->c, &g->item, OPT_G_LISTEN_TLS_KEY);
+	struct place domain_at = config_place(r->c, &g->item, OPT_G_LISTEN_DOMAIN);
 	size_t cert_n = 0, key_n = 0;
 	const char *why = NULL;
 	int days = 0;
@@ -47,6 +48,11 @@ static void check_listen_tls(const struct refs *r) {
 		finding_error(r->f, &cert_at, "the certificate has expired");
 	else if (days < 14)
 		finding_warn(r->f, &cert_at, "the certificate expires in %d days", days);
+	if (g->listen_domain.n != 0 && !pem_carries_domain(str_mem(cert, cert_n), g->listen_domain))
+		finding_warn(r->f, &domain_at,
+		             "the certificate does not carry *.%.*s: clients that check it cannot "
+		             "connect by these names, unless it lists each",
+		             STR_ARG(g->listen_domain));
 out:
 	if (key != NULL)
 		wipe(key, key_n);

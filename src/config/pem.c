@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 /* The passphrase for all that is encrypted: none. Without it OpenSSL would ask at the terminal. */
 static char no_passphrase[] = "";
@@ -63,6 +64,19 @@ int pem_pair_check(struct str cert_pem, struct str key_pem, int *ret_days, const
 	EVP_PKEY_free(key);
 	ERR_clear_error();
 	return *ret_why == NULL ? 0 : H_ECONFIG;
+}
+
+/* A label that is no word tells a wildcard from a list of names. */
+bool pem_carries_domain(struct str cert_pem, struct str domain) {
+	X509 *cert = first_cert(cert_pem);
+	char name[256];
+	int n = snprintf(name, sizeof(name), "any-label-0.%.*s", STR_ARG(domain));
+	bool is_there = cert != NULL && n > 0 && (size_t)n < sizeof(name) &&
+	                X509_check_host(cert, name, (size_t)n, 0, NULL) == 1;
+
+	X509_free(cert);
+	ERR_clear_error();
+	return is_there;
 }
 
 int pem_roots_check(struct str pem, const char **ret_why) {

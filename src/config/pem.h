@@ -10,6 +10,8 @@
  * days until the leaf expires, negative when it has; may be NULL. */
 int pem_pair_check(struct str cert_pem, struct str key_pem, int *ret_days, const char **ret_why)
 	must_use;
+/* Does the leaf carry every name LABEL.domain? */
+bool pem_carries_domain(struct str cert_pem, struct str domain);
 /* At least one certificate, and nothing that is not one. */
 int pem_roots_check(struct str pem, const char **ret_why) must_use;
 

@@ -610,3 +610,16 @@ def test_nobody_is_heard_for_long_before_admission(everything, size):
         except (ConnectionResetError, BrokenPipeError):
             return
         assert lab.error_fields(lab.read_all(t)).get("C") == "08P01"
+
+
+def test_check_looks_for_the_domain_in_the_certificate(everything, tmp_path):
+    _, cert, key = lab.make_ca(tmp_path, "own")
+    config = tmp_path / "hansard.yaml"
+    listen = {"postgres": f"127.0.0.1:{everything.port}", "domain": DOMAIN, "tls": {"cert": str(cert), "key": str(key)}}
+    gateway = {"apiVersion": "hansard/v1", "kind": "Gateway", "spec": {"listen": listen}}
+    config.write_text(json.dumps(gateway))
+    said = lab.run([everything.binary, "check", "--config", config], check=False)
+    assert f"the certificate does not carry *.{DOMAIN}" in said.stdout + said.stderr
+    lab.run(["openssl", "req", "-x509", "-key", key, "-out", cert, "-days", "30", "-subj", "/CN=x", "-addext", f"subjectAltName=DNS:*.{DOMAIN}"])
+    said = lab.run([everything.binary, "check", "--config", config], check=False)
+    assert "does not carry" not in said.stdout + said.stderr
