@@ -67,17 +67,19 @@ def raw_ecdsa(der):
 class Issuer:
     """Serves discovery and keys; a test changes `keys`, `status` and `max_age` as it likes."""
 
-    def __init__(self):
+    def __init__(self, tls=True):
         self.dir = lab.short_dir("idp")
         self.ca, cert, key = lab.make_ca(self.dir, "idp")
         self.port = lab.free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.keys = [self.key("k1")]
         self.status = 200
         self.max_age = 600
         self.asked = []
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(cert, key)
+        self._tls = None
+        if tls:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(cert, key)
         self._server = None
 
     def key(self, kid, alg="ES256", **kw):
@@ -119,7 +121,8 @@ class Issuer:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
-        self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self):

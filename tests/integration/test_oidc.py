@@ -169,6 +169,16 @@ def test_issuer_down(make_gateway):
         assert gateway.json("status")["issuers"][0]["failing"] is False
 
 
+def test_http_on_this_machine(make_gateway):
+    """http is for an issuer on loopback, and `check` warns of it."""
+    with idp.Issuer(tls=False) as issuer:
+        spec = issuer.spec(MAPPINGS)
+        del spec["ca"]
+        gateway = make_gateway(gateway={"identity": {"oidc": [spec]}})
+        assert gateway.psql("select 1", token=issuer.token(**DEVIN_CLAIMS)).stdout == "1\n"
+        assert "keys come by http" in gateway.hansard("check").stdout
+
+
 def test_wrong_root(make_gateway, issuer):
     """The issuer's web server must be who it says: another root, no keys."""
     with idp.Issuer() as other:
