@@ -816,34 +816,4 @@ TEST(session_idle_memory) {
 	world_free(&x);
 }
 
-/* What a core may ask of the configuration before anybody has proven anything. */
-TEST(session_looks_connections_up) {
-	struct world x;
-	struct connection_facts facts;
-	static const struct {
-		const char *name, *label;
-	} names[] = {
-		{ "shop.pg.example", "shop" },
-		{ "shop.PG.Example.", "shop" },
-		{ "pg.example", "" },
-		{ "a.shop.pg.example", "" },
-		{ "shop.pg.example.org", "" },
-		{ "shop.xpg.example", "" },
-		{ ".pg.example", "" },
-		{ "", "" },
-		{ "shop", "" },
-		{ "shop.", "" },
-		{ "none.pg.example", "none" }, /* whether it is one is not asked here */
-	};
-
-	world_make(&x, MIB);
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		CHECK_EQ_STR(snap_label(&x.w.snap, str_of(names[i].name)), str_of(names[i].label));
-	CHECK(snap_connection(&x.w.snap, STR("frames"), STR("shop"), &facts));
-	CHECK_EQ_STR(facts.name, STR("shop"));
-	CHECK(!snap_connection(&x.w.snap, STR("postgres"), STR("shop"), &facts));
-	CHECK(!snap_connection(&x.w.snap, STR("frames"), STR("sho"), &facts));
-	world_free(&x);
-}
-
 TEST_MAIN
