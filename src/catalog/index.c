@@ -7,7 +7,9 @@
  *
  * Invariants:
  * 1. A session's rows are written in one transaction: it is in the index whole or not at all.
- * 2. A reader treats the file as foreign: bounds on what it takes, no schema code is trusted.
+ * 2. Rows that can rule something out carry CRC-32C of what they say, and a session how many filters it
+ *    has: SQLite does not notice storage that rots, and a bit too many or too few must cost time only.
+ * 3. A reader treats the file as foreign: bounds on what it takes, no schema code is trusted.
  */
 #include "catalog/index.h"
 
@@ -24,7 +26,7 @@ enum { CHECKPOINT_PAGES = 1000, BUSY_MS = 2000 };
 
 #define SESSION_COLUMNS \
 	"sid, opened, last, protocol, connection, role, database, subject, kind, on_behalf_of, run, " \
-	"reason, flags, commands, failed, rows, frames"
+	"reason, flags, commands, failed, rows, frames, filters, sum"
 
 #define SQL_LIST(X) \
 	X(HAS, "SELECT 1 FROM session WHERE sid = ?1") \
@@ -34,16 +36,17 @@ enum { CHECKPOINT_PAGES = 1000, BUSY_MS = 2000 };
 	X(DROP, "DELETE FROM session WHERE sid = ?1") \
 	X(PUT, "INSERT INTO session (" SESSION_COLUMNS \
 	       ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, " \
-	       "?16, ?17)") \
+	       "?16, ?17, ?18, ?19)") \
 	X(FIND_STATEMENT, "SELECT id FROM statement WHERE print = ?1 AND text = ?2") \
 	X(PUT_STATEMENT, "INSERT INTO statement (print, text) VALUES (?1, ?2)") \
 	X(PUT_USED, "INSERT OR REPLACE INTO used VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)") \
-	X(PUT_FILTER, "INSERT OR REPLACE INTO filter VALUES (?1, ?2, ?3, ?4)") \
+	X(PUT_FILTER, "INSERT OR REPLACE INTO filter VALUES (?1, ?2, ?3, ?4, ?5)") \
 	X(PUT_MARK, "INSERT OR REPLACE INTO mark VALUES (1, ?1, ?2, ?3)") \
 	X(GET_MARK, "SELECT wall, behind, passes, (SELECT count(*) FROM session) FROM mark") \
 	X(EACH, "SELECT id, " SESSION_COLUMNS " FROM session ORDER BY sid DESC") \
-	X(FILTERS, "SELECT last_number, bits FROM filter WHERE session = ?1 ORDER BY " \
-	           "last_number DESC") \
+	X(FILTERS, \
+	  "SELECT first_number, last_number, bits, sum FROM filter WHERE session = ?1 ORDER BY " \
+	  "last_number DESC") \
 	X(STATEMENTS, "SELECT s.text, s.print, u.count, u.failed, u.first_number, u.last_number, " \
 	              "u.first_wall, u.last_wall FROM used u JOIN statement s ON s.id = " \
 	              "u.statement WHERE u.session = (SELECT id FROM session WHERE sid = ?1) " \
@@ -69,7 +72,7 @@ static const char schema[] =
 	"CREATE TABLE session (id INTEGER PRIMARY KEY, sid BLOB NOT NULL UNIQUE, opened INTEGER, "
 	"last INTEGER, protocol TEXT, connection TEXT, role TEXT, database TEXT, subject TEXT, "
 	"kind TEXT, on_behalf_of TEXT, run TEXT, reason TEXT, flags INTEGER, commands INTEGER, "
-	"failed INTEGER, rows INTEGER, frames INTEGER);"
+	"failed INTEGER, rows INTEGER, frames INTEGER, filters INTEGER, sum INTEGER);"
 	"CREATE TABLE statement (id INTEGER PRIMARY KEY, print INTEGER NOT NULL, text TEXT NOT "
 	"NULL);"
 	"CREATE INDEX statement_print ON statement (print);"
@@ -78,7 +81,7 @@ static const char schema[] =
 	"INTEGER, PRIMARY KEY (session, statement)) WITHOUT ROWID;"
 	"CREATE INDEX used_statement ON used (statement);"
 	"CREATE TABLE filter (session INTEGER NOT NULL, first_number INTEGER NOT NULL, last_number "
-	"INTEGER NOT NULL, bits BLOB, PRIMARY KEY (session, first_number)) WITHOUT ROWID;"
+	"INTEGER NOT NULL, bits BLOB, sum INTEGER, PRIMARY KEY (session, first_number)) WITHOUT ROWID;"
 	"CREATE TABLE mark (id INTEGER PRIMARY KEY CHECK (id = 1), wall INTEGER, behind INTEGER, "
 	"passes INTEGER);"
 	"INSERT INTO mark VALUES (1, 0, 0, 0);";
@@ -430,13 +433,44 @@ static int drop(struct index *x, const uint8_t sid[SID_SIZE]) {
 	return rc;
 }
 
+static uint32_t sum_u64(uint32_t crc, uint64_t v) {
+	return crc32c(crc, &v, sizeof(v));
+}
+
+static uint32_t sum_session(const struct index_session *s) {
+	const struct str texts[] = { s->protocol, s->connection,   s->role, s->database, s->subject,
+		                     s->kind,     s->on_behalf_of, s->run,  s->reason };
+	const uint64_t numbers[] = { s->opened_wall_ns, s->last_wall_ns, s->is_verified,
+		                     s->is_unreadable,  s->is_capped,    s->commands,
+		                     s->failed,         s->rows,         s->frames,
+		                     s->filters };
+	uint32_t crc = crc32c(0, s->sid, SID_SIZE);
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		crc = sum_u64(crc, numbers[i]);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		crc = crc32c(sum_u64(crc, texts[i].n), texts[i].p, texts[i].n);
+	return crc;
+}
+
+static uint32_t sum_filter(int64_t row, uint64_t first, uint64_t last, struct str bits) {
+	uint32_t crc = sum_u64(sum_u64(sum_u64(0, (uint64_t)row), first), last);
+
+	return crc32c(crc, bits.p, bits.n);
+}
+
 int index_put(struct index *x, const struct index_session *s, int64_t *ret_row) {
 	const struct str texts[] = { s->protocol, s->connection,   s->role, s->database, s->subject,
 		                     s->kind,     s->on_behalf_of, s->run,  s->reason };
 	const uint64_t numbers[] = { (uint64_t)((s->is_verified ? FLAG_VERIFIED : 0) |
 		                                (s->is_unreadable ? FLAG_UNREADABLE : 0) |
 		                                (s->is_capped ? FLAG_CAPPED : 0)),
-		                     s->commands, s->failed, s->rows, s->frames };
+		                     s->commands,
+		                     s->failed,
+		                     s->rows,
+		                     s->frames,
+		                     s->filters,
+		                     sum_session(s) };
 	sqlite3_stmt *q = x->stmt[SQL_PUT];
 	int rc = drop(x, s->sid);
 
@@ -496,6 +530,7 @@ int index_put_filter(struct index *x, int64_t row, uint64_t first, uint64_t last
 	bind_u64(q, 2, first);
 	bind_u64(q, 3, last);
 	bind_blob(q, 4, bits.p, bits.n);
+	bind_u64(q, 5, sum_filter(row, first, last, bits));
 	return step_done(q);
 }
 
@@ -549,7 +584,8 @@ static int take_session(sqlite3_stmt *q, struct index_session *s) {
 	s->failed = column_u64(q, 15);
 	s->rows = column_u64(q, 16);
 	s->frames = column_u64(q, 17);
-	return 0;
+	s->filters = column_u64(q, 18);
+	return column_u64(q, 19) == sum_session(s) ? 0 : H_EFORMAT;
 }
 
 static bool has_all(struct str bits, const struct index_query *iq) {
@@ -560,22 +596,32 @@ static bool has_all(struct str bits, const struct index_query *iq) {
 	return true;
 }
 
-/* The filter of the latest commands that may hold it all: newest first, so the first one ends it. */
+/* All filters are read, so that one that is missing or altered is noticed; the latest commands that may
+ * hold it all are told. */
 static int look_up(struct index *x, int64_t row, const struct index_query *iq,
                    struct index_hit *hit) {
 	sqlite3_stmt *q = x->stmt[SQL_FILTERS];
+	uint64_t count = 0, last = 0;
+	bool is_sound = true;
 	int rc;
 
 	(void)sqlite3_bind_int64(q, 1, row);
 	while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
-		if (!has_all(column_str(q, 1), iq))
+		struct str bits = column_str(q, 2);
+		uint64_t upto = column_u64(q, 1);
+
+		count++;
+		is_sound = is_sound &&
+		           sum_filter(row, column_u64(q, 0), upto, bits) == column_u64(q, 3);
+		if (!has_all(bits, iq))
 			continue;
 		hit->may_hold = true;
-		hit->last_number = column_u64(q, 0);
-		rc = SQLITE_DONE;
-		break;
+		last = MAX(last, upto);
 	}
 	end(q);
+	is_sound = is_sound && count == hit->session.filters;
+	hit->may_hold = hit->may_hold || !is_sound;
+	hit->last_number = is_sound ? last : UINT64_MAX;
 	return code_of(rc);
 }
 

@@ -51,6 +51,7 @@ struct index_session {
 	bool is_unreadable; /* the record did not decode to its end: always looked up there */
 	bool is_capped;     /* more filters or statements than are kept: the same */
 	uint64_t commands, failed, rows, frames;
+	uint64_t filters; /* that follow by index_put_filter() */
 };
 struct index_statement {
 	struct str text; /* normal form */

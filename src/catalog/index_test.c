@@ -101,7 +101,8 @@ static struct index_session example(uint8_t n) {
 		                   .commands = 3,
 		                   .failed = 1,
 		                   .rows = 9,
-		                   .frames = 12 };
+		                   .frames = 12,
+		                   .filters = 3 };
 
 	memset(s.sid, n, SID_SIZE);
 	return s;

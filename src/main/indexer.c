@@ -286,8 +286,11 @@ static int read_session(struct reading *r, struct reader *from) {
 }
 
 static int write_session(struct index *x, const struct reading *r) {
+	struct index_session facts = r->facts;
 	int64_t row;
-	int rc = index_put(x, &r->facts, &row);
+
+	facts.filters = facts.is_capped ? 0 : r->chunk_count;
+	int rc = index_put(x, &facts, &row);
 
 	for (size_t i = 0; rc == 0 && i < r->statement_count; i++)
 		rc = index_put_statement(x, row, &r->statements[i]->s);

@@ -506,6 +506,51 @@ TEST(index_gives_up_on_a_session_that_kills) {
 	gone();
 }
 
+/* One bit anywhere: SQLite does not notice most of them. */
+TEST(search_survives_an_index_that_rots) {
+	struct indexer_options o = { .store = dir };
+	struct indexer_result got;
+	struct times t = { 0 };
+	struct reader *r = NULL;
+	struct err e = { .code = 0 };
+	unsigned rounds = getenv("HANSARD_LONG") != NULL ? 3000 : 250;
+	unsigned opened = 0;
+
+	fresh(8);
+	make_store(12, 0);
+	REQUIRE(indexer_rebuild(&o, &got, &e) == 0);
+	REQUIRE(reader_open(&r, dir, &e) == 0);
+	auto_free char *path = xasprintf("%s/index.db", index_path);
+	auto_fd int fd = open(path, O_RDWR);
+	off_t size = lseek(fd, 0, SEEK_END);
+
+	REQUIRE(size > 4096);
+	for (unsigned round = 0; round < rounds; round++) {
+		off_t at = 0;
+		uint8_t byte = 0, other;
+		struct index *x = NULL;
+
+		/* Half of a new database is empty. */
+		for (unsigned i = 0; i < 50 && byte == 0; i++) {
+			at = (off_t)pick((unsigned)size);
+			REQUIRE(pread(fd, &byte, 1, at) == 1);
+		}
+		other = byte ^ (uint8_t)(1u << pick(8));
+		REQUIRE(pwrite(fd, &other, 1, at) == 1);
+		e = (struct err){ .code = 0 };
+		if (index_open_read(&x, index_path, &e) == 0) {
+			opened++;
+			compare(r, x, 1, &t);
+		}
+		index_close(&x);
+		REQUIRE(pwrite(fd, &byte, 1, at) == 1);
+	}
+	test_note("%u of %u could still be opened", opened, rounds);
+	CHECK(opened > rounds / 2);
+	reader_close(&r);
+	gone();
+}
+
 /* Damage in the index costs time, never a hit. */
 TEST(search_survives_a_damaged_index) {
 	struct indexer_options o = { .store = dir };
