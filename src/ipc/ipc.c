@@ -143,6 +143,7 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_CONNECTED:
 		return (struct route){ EGRESS, KEEPER, 1 };
 	case IPC_CTL_ASK:
+		return (struct route){ CLIENT, CLIENT, 1 };
 	case IPC_CTL_ANSWER:
 		return (struct route){ CLIENT, CLIENT, 0 };
 	}

@@ -609,8 +609,9 @@ static void on_conn(struct watch *w, unsigned events) {
 				(void)close(c->tap);
 				c->tap = -1;
 			}
-		} else
+		} else {
 			c->is_dead = true;
+		}
 		ipc_msg_close(&m);
 	}
 	if (rc < 0 || c->is_dead)

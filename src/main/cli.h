@@ -31,6 +31,7 @@ enum cli_exit {
 	X(sessions, cmd_sessions, "list the sessions on the record") \
 	X(show, cmd_show, "show the facts of a session and its commands") \
 	X(play, cmd_play, "show a session as it went") \
+	X(tail, cmd_tail, "watch sessions while they are recorded") \
 	X(search, cmd_search, "find commands by the text of statements and parameters") \
 	X(export, cmd_export, "write sessions as JSON lines") \
 	X(verify, cmd_verify, "check that the record is whole and unaltered") \

@@ -50,7 +50,7 @@ static void print_bash(void) {
 	             "\t\t--status) words='ok failed suspended skipped unanswered' ;;\n"
 	             "\t\t*)\n"
 	             "\t\t\tcase ${COMP_WORDS[1]} in\n"
-	             "\t\t\tshow | play | export | verify) words='@last' ;;\n"
+	             "\t\t\tshow | play | tail | export | verify) words='@last' ;;\n"
 	             "\t\t\ttoken) words='ls revoke' ;;\n"
 	             "\t\t\tcompletion) words='bash zsh' ;;\n"
 	             "\t\t\t*) words= ;;\n"

@@ -58,20 +58,33 @@ static void feed_event(struct pg_view *v, const struct rec_event *e) {
 	}
 }
 
+static int feed_item(void *arg, const struct reader_item *it) {
+	struct feed *f = arg;
+	if (it->kind == FRAME_DATA)
+		f->wall_minus_mono = it->wall_ns - it->event.mono_ns;
+	if (f->item != NULL)
+		f->item(f->arg, it);
+	if (f->view != NULL && it->kind == FRAME_DATA && !it->is_bad)
+		feed_event(f->view, &it->event);
+	return 0;
+}
+
+int feed_frame(struct feed *f, struct frame_codec *codec, const struct frame *frame,
+               struct err *e) {
+	int rc = reader_frame_items(codec, frame, feed_item, f);
+	return rc < 0 ? err_set(e, rc, "frame %llu does not decode: %s",
+	                        (unsigned long long)frame->head.frame_no, h_err_text(rc))
+	              : 0;
+}
+
 int feed_session(struct feed *f, struct reader *r, const uint8_t sid[SID_SIZE], struct err *e) {
 	struct reader_session *x = NULL;
 	struct reader_item it;
 	int rc = reader_session_open(&x, r, sid, e);
 	if (rc < 0)
 		return rc;
-	while (!f->stop && (rc = reader_session_item(x, &it, e)) > 0) {
-		if (it.kind == FRAME_DATA)
-			f->wall_minus_mono = it.wall_ns - it.event.mono_ns;
-		if (f->item != NULL)
-			f->item(f->arg, &it);
-		if (f->view != NULL && it.kind == FRAME_DATA && !it.is_bad)
-			feed_event(f->view, &it.event);
-	}
+	while (!f->stop && (rc = reader_session_item(x, &it, e)) > 0)
+		(void)feed_item(f, &it);
 	reader_session_close(&x);
 	if (f->stop)
 		return 0;

@@ -20,4 +20,8 @@ struct feed {
 int feed_session(struct feed *f, struct reader *r, const uint8_t sid[SID_SIZE], struct err *e)
 	must_use;
 
+/* One more frame of a session that goes on: the view goes on where it was. */
+int feed_frame(struct feed *f, struct frame_codec *codec, const struct frame *frame, struct err *e)
+	must_use;
+
 #endif

@@ -85,4 +85,10 @@ struct reader_item {
  * (encrypted frames), H_EFORMAT. Do not mix with reader_session_next(). */
 int reader_session_item(struct reader_session *x, struct reader_item *ret, struct err *e) must_use;
 
+/* The items of one frame that came from elsewhere (a tap). fn's values other than 0 end the walk and are
+ * returned; else 0, or what reader_session_item() says of frames that do not decode. */
+typedef int reader_item_fn(void *arg, const struct reader_item *it);
+int reader_frame_items(struct frame_codec *c, const struct frame *f, reader_item_fn *fn, void *arg)
+	must_use;
+
 #endif

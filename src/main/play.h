@@ -1,0 +1,36 @@
+/*
+ * play.h: the view of a session that `play` and `tail` print.
+ */
+#ifndef MAIN_PLAY_H
+#define MAIN_PLAY_H
+
+#include "main/feed.h"
+#include "main/head.h"
+#include "main/text.h"
+
+enum { PLAY_ROWS_DEFAULT = 1000 };
+
+struct play {
+	/* set by the caller */
+	bool is_wide;
+	uint64_t rows_max; /* of a result; 0: all */
+	uint64_t skip;     /* commands at the beginning that are not shown */
+	/* play.c's */
+	struct feed feed;
+	struct buf out, value;
+	bool is_muted;
+	struct table *table;
+	size_t columns;
+	uint64_t rows;   /* of this result */
+	uint64_t copies; /* COPY messages of this command */
+};
+
+/* Prints who and where (find_describe() with `whole`), and makes p->feed ready for feed_session() or feed_frame(). */
+void play_begin(struct play *p, const json_t *about);
+/* Prints what is held back, so that somebody who watches sees it. */
+void play_flush(struct play *p);
+/* Prints how it ended. */
+void play_end(struct play *p, const json_t *about);
+void play_fini(struct play *p);
+
+#endif
