@@ -354,7 +354,7 @@ json_t *search_index_about(const char *store) {
 	auto_free char *dir = index_dir(store);
 	struct err e = { .code = 0 };
 	struct index *x = NULL;
-	struct index_mark m;
+	struct index_mark m = { .wall_ns = 0 };
 	char through[TIME_TEXT_SIZE];
 	int rc = index_open_read(&x, dir, &e);
 

@@ -88,7 +88,7 @@ int reader_open(struct reader **ret, const char *dir, struct err *e) {
 	struct reader *r = NULL;
 	int rc = open_root(&r, dir, e);
 
-	if (rc < 0)
+	if (rc < 0 || r == NULL)
 		return rc;
 	rc = journal_index_make(&r->journal, r->root);
 	if (rc < 0) {
