@@ -183,8 +183,8 @@ static void take_frame(struct walk *w, const struct frame *f, const struct verif
 static bool is_tail_head(const struct walk *w, const struct frame_head *h) {
 	return memcmp(h->sid, w->s->sid, SID_SIZE) == 0 && h->frame_no == w->next &&
 	       h->first_seq == w->seq && h->wall_ns == w->wall && h->mono_ns == w->mono &&
-	       h->part == w->part && h->n_events == 0 &&
-	       h->ring == FRAME_RING_NONE && h->slot == 0 && h->generation == 0;
+	       h->part == w->part && h->n_events == 0 && h->ring == FRAME_RING_NONE &&
+	       h->slot == 0 && h->generation == 0;
 }
 
 static void take_index(struct walk *w, const struct frame *f, const struct verify_place *place) {
