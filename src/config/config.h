@@ -89,6 +89,21 @@ struct config_access {
 	struct config_list groups, roles;
 };
 
+/* The numbers of enum depth_kind (session/proto.h). */
+enum config_depth_kind {
+	CONFIG_DEPTH_FULL,
+	CONFIG_DEPTH_HEAD,
+	CONFIG_DEPTH_DIGEST,
+	CONFIG_DEPTH_NONE
+};
+enum { CONFIG_HEAD_MAX = 1000000 };
+struct config_depth {
+	uint32_t kind; /* enum config_depth_kind */
+	uint32_t rows; /* head */
+};
+/* "full", "digest", "none", "head: 100". */
+void config_depth_text(char *out, size_t cap, const struct config_depth *d);
+
 struct config_connection {
 	struct config_item item;
 	struct config_connection *next;
@@ -104,7 +119,8 @@ struct config_connection {
 	struct str tls_ca, server_name;
 	struct config_role *roles;
 	struct config_access *access;
-	uint32_t durable, results, hygiene;
+	uint32_t durable, hygiene;
+	struct config_depth results;
 	uint32_t credentials; /* enum config_credentials */
 	uint64_t session_max_ns, connect_ns;
 };

@@ -24,6 +24,7 @@ enum opt_type {
 	TYPE_TEMPLATE,  /* text with {claim} in it */
 	TYPE_TEMPLATES, /* a list of them, or one */
 	TYPE_CLAIMS,    /* mapping of claims to a value or a list of values */
+	TYPE_DEPTH,     /* one of the choices, or { head: N } */
 	TYPE_COUNT
 };
 const char *opt_type_name(enum opt_type type); /* for documentation */

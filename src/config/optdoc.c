@@ -69,6 +69,13 @@ static void put_number(struct buf *out, const struct option *o, const void *p) {
 	w_bytes(out, str_of(text));
 }
 
+static void put_depth(struct buf *out, const struct config_depth *d) {
+	char text[32];
+
+	config_depth_text(text, sizeof(text), d);
+	w_fmt(out, d->kind == CONFIG_DEPTH_HEAD ? "{ %s }" : "%s", text);
+}
+
 static void put_value(struct buf *out, const struct option *o, const void *item) {
 	const void *p = (const char *)item + o->offset;
 
@@ -102,6 +109,9 @@ static void put_value(struct buf *out, const struct option *o, const void *item)
 	case TYPE_SIZE:
 	case TYPE_DURATION:
 		put_number(out, o, p);
+		break;
+	case TYPE_DEPTH:
+		put_depth(out, p);
 		break;
 	case TYPE_FLAG:
 		w_fmt(out, *(const bool *)p ? "{}" : "none");
@@ -156,12 +166,14 @@ void config_show(const struct config *c, struct buf *out) {
 static void put_range(struct buf *out, const struct option *o) {
 	struct str rest = str_of(o->range);
 
-	if (o->type == TYPE_ENUM) {
+	if (o->type == TYPE_ENUM || o->type == TYPE_DEPTH) {
 		while (rest.n != 0) {
 			struct str one = str_cut(&rest, '|');
 
 			w_fmt(out, "`%.*s`%s", STR_ARG(one), rest.n != 0 ? ", " : "");
 		}
+		if (o->type == TYPE_DEPTH)
+			w_fmt(out, ", `{ head: 1 to %d }`", CONFIG_HEAD_MAX);
 		return;
 	}
 	size_t dots = str_find(rest, '.');

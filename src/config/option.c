@@ -45,21 +45,32 @@ const struct option options[OPT_COUNT] = {
 #define OFFSET_TEMPLATE(s, m) offsetof(s, m)
 #define OFFSET_TEMPLATES(s, m) offsetof(s, m)
 #define OFFSET_CLAIMS(s, m) offsetof(s, m)
+#define OFFSET_DEPTH(s, m) offsetof(s, m)
 	CONFIG_OPTIONS(X)
 #undef X
 };
 
 const char *opt_type_name(enum opt_type type) {
 	static const char *const names[TYPE_COUNT] = {
-		[TYPE_CONST] = "constant",  [TYPE_NAME] = "name",
-		[TYPE_TEXT] = "text",       [TYPE_TEXTS] = "list of texts",
-		[TYPE_LABELS] = "mapping",  [TYPE_PATH] = "path",
-		[TYPE_ADDRESS] = "address", [TYPE_TARGET] = "target address",
-		[TYPE_ENUM] = "choice",     [TYPE_INT] = "number",
-		[TYPE_SIZE] = "size",       [TYPE_DURATION] = "duration",
-		[TYPE_FLAG] = "{}",         [TYPE_SECRET] = "secret reference",
-		[TYPE_URL] = "URL",         [TYPE_TEMPLATE] = "template",
-		[TYPE_CLAIMS] = "claims",   [TYPE_TEMPLATES] = "template or list of templates",
+		[TYPE_CONST] = "constant",
+		[TYPE_NAME] = "name",
+		[TYPE_TEXT] = "text",
+		[TYPE_TEXTS] = "list of texts",
+		[TYPE_LABELS] = "mapping",
+		[TYPE_PATH] = "path",
+		[TYPE_ADDRESS] = "address",
+		[TYPE_TARGET] = "target address",
+		[TYPE_ENUM] = "choice",
+		[TYPE_INT] = "number",
+		[TYPE_SIZE] = "size",
+		[TYPE_DURATION] = "duration",
+		[TYPE_FLAG] = "{}",
+		[TYPE_SECRET] = "secret reference",
+		[TYPE_URL] = "URL",
+		[TYPE_TEMPLATE] = "template",
+		[TYPE_CLAIMS] = "claims",
+		[TYPE_TEMPLATES] = "template or list of templates",
+		[TYPE_DEPTH] = "choice, or { head: N }",
 	};
 
 	return names[type];
@@ -266,6 +277,21 @@ static int set_enum(struct opt_set *s, const struct option *o, struct str text, 
 	return H_ECONFIG;
 }
 
+/* The choices leave out head, which has a number and is a mapping (walk.c). */
+static int set_depth(struct opt_set *s, const struct option *o, struct str text, void *dst) {
+	static const uint32_t kinds[] = { CONFIG_DEPTH_FULL, CONFIG_DEPTH_DIGEST,
+		                          CONFIG_DEPTH_NONE };
+	uint32_t choice = 0;
+
+	if (set_enum(s, o, text, &choice) < 0) {
+		(void)snprintf(s->why, sizeof(s->why),
+		               "must be one of: full, { head: N }, digest, none");
+		return H_ECONFIG;
+	}
+	*(struct config_depth *)dst = (struct config_depth){ .kind = kinds[choice] };
+	return 0;
+}
+
 /* The two ends of "low..high", read by the type's own parser. */
 static int number_parse(enum opt_type type, struct str text, uint64_t *ret) {
 	if (type == TYPE_SIZE)
@@ -319,6 +345,7 @@ static int set_structured(struct opt_set *s, const struct option *o, struct str 
 	case TYPE_URL:
 	case TYPE_TEMPLATE:
 	case TYPE_TEMPLATES:
+	case TYPE_DEPTH:
 	case TYPE_COUNT:
 		break;
 	}
@@ -338,6 +365,7 @@ int option_set(struct opt_set *s, const struct option *o, struct str text, void 
 		[TYPE_FLAG] = set_structured,   [TYPE_SECRET] = set_structured,
 		[TYPE_URL] = set_url,           [TYPE_TEMPLATE] = set_template,
 		[TYPE_CLAIMS] = set_structured, [TYPE_TEMPLATES] = set_template,
+		[TYPE_DEPTH] = set_depth,
 	};
 
 	s->why[0] = '\0';
@@ -379,6 +407,20 @@ struct str config_durable_name(enum config_durable durable) {
 
 struct str config_hygiene_name(enum config_hygiene hygiene) {
 	return option_choice(OPT_C_HYGIENE, hygiene);
+}
+
+void config_depth_text(char *out, size_t cap, const struct config_depth *d) {
+	static const char *const names[] = {
+		[CONFIG_DEPTH_FULL] = "full",
+		[CONFIG_DEPTH_HEAD] = "head",
+		[CONFIG_DEPTH_DIGEST] = "digest",
+		[CONFIG_DEPTH_NONE] = "none",
+	};
+
+	if (d->kind == CONFIG_DEPTH_HEAD)
+		(void)snprintf(out, cap, "head: %u", d->rows);
+	else
+		(void)snprintf(out, cap, "%s", names[d->kind]);
 }
 
 struct str config_protocol_name(const struct config_connection *c) {

@@ -158,8 +158,10 @@
 	  "before-forward", RELOAD, \
 	  "What waits until it is on disk: bytes for the target, bytes both ways, or nothing (async, " \
 	  "for development: a crash loses the newest part of the record).") \
-	X(C_RESULTS, C, "spec.record.results", ENUM, results, "full", "full", RELOAD, \
-	  "How much of answers is kept.") \
+	X(C_RESULTS, C, "spec.record.results", DEPTH, results, "full|digest|none", "full", RELOAD, \
+	  "How much of result rows and COPY data from the target is kept. full: all. { head: N }: the first N " \
+	  "rows of each result, a keyed hash of the rest. digest: a keyed hash. none: their number " \
+	  "and length. Statements, parameters, row descriptions, tags and errors are always kept.") \
 	X(C_CREDENTIALS, C, "spec.record.credentials", ENUM, credentials, "redact|keep", "redact", \
 	  RELOAD, \
 	  "Passwords, keys and tokens in statements and their parameters. redact: the record keeps " \

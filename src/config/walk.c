@@ -373,6 +373,26 @@ static void secret_set(struct walk *w, const struct option *o, struct ynode *n) 
 	}
 }
 
+static void depth_set(struct walk *w, const struct option *o, struct ynode *n) {
+	struct config_depth *d = (struct config_depth *)(void *)((char *)n->item + o->offset);
+	const struct ynode *one = n->first;
+	struct place at = value_place(w, n);
+	uint64_t rows;
+
+	if (n->kind != Y_MAP || n->count != 1 || !str_is(one->key, "head") ||
+	    one->kind != Y_SCALAR) {
+		finding_error(w->f, &at, "must be one of: full, { head: N }, digest, none");
+		return;
+	}
+	at.line = one->line;
+	at.column = one->column;
+	if (str_u64(one->value, CONFIG_HEAD_MAX, &rows) < 0 || rows == 0)
+		finding_error(w->f, &at, "head: must be a number of rows from 1 to %d",
+		              CONFIG_HEAD_MAX);
+	else
+		*d = (struct config_depth){ .kind = CONFIG_DEPTH_HEAD, .rows = (uint32_t)rows };
+}
+
 static void flag_set(struct walk *w, const struct option *o, struct ynode *n) {
 	struct place at = value_place(w, n);
 
@@ -418,6 +438,8 @@ static void option_take(struct walk *w, const struct option *o, size_t index, st
 		secret_set(w, o, n);
 	else if (o->type == TYPE_FLAG)
 		flag_set(w, o, n);
+	else if (o->type == TYPE_DEPTH && n->kind != Y_SCALAR)
+		depth_set(w, o, n);
 	else
 		scalar_set(w, o, n);
 }

@@ -483,6 +483,8 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 		       .session_max_ns = g->conn->session_max_ns,
 		       .is_tls_direct = g->conn->tls_negotiation == CONFIG_TLS_DIRECT,
 		       .is_replication = g->is_replication,
+		       .results = { .kind = (enum depth_kind)g->conn->results.kind,
+		                    .rows = g->conn->results.rows },
 		       .keeps_credentials = g->conn->credentials == CONFIG_CREDENTIALS_KEEP,
 		       .cancel_key_size = g->cancel_key_size },
 	};

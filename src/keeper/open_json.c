@@ -72,13 +72,14 @@ static void put_client(struct jw *j, const struct admit_msg *m) {
 }
 
 static void put_policy(struct jw *j, const struct keeper *k, const struct config_connection *c) {
-	char hash[2 * SHA256_SIZE + 1];
+	char hash[2 * SHA256_SIZE + 1], results[32];
 
+	config_depth_text(results, sizeof(results), &c->results);
 	hex_encode(hash, k->rt->hash, SHA256_SIZE);
 	jw_key(j, "policy");
 	jw_obj(j);
 	jw_kv_str(j, "durable", config_durable_name((enum config_durable)c->durable));
-	jw_kv_z(j, "results", "full");
+	jw_kv_z(j, "results", results);
 	jw_kv_str(j, "hygiene", config_hygiene_name((enum config_hygiene)c->hygiene));
 	jw_kv_z(j, "snapshot", hash);
 	jw_obj_end(j);

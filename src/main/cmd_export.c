@@ -38,6 +38,7 @@ struct export {
 	/* of the command whose line is being written */
 	enum part part;
 	unsigned results;
+	uint64_t rows_out; /* of the result under way, not recorded */
 	uint64_t tag_rows;
 	bool has_tag_rows;
 	char sqlstate[8];
@@ -107,6 +108,9 @@ static void put_value(struct export *x, struct jw *j, const struct pg_value *v, 
 static void end_part(struct export *x) {
 	if (x->part == PART_ROWS || x->part == PART_COPY)
 		jw_arr_end(&x->j);
+	if (x->part != PART_NONE && x->rows_out > 0)
+		jw_kv_u64(&x->j, "rows_not_recorded", x->rows_out);
+	x->rows_out = 0;
 	if (x->part != PART_NONE)
 		x->part = PART_RESULT;
 }
@@ -187,6 +191,18 @@ static void on_row(void *arg, const struct view_command *c, const struct view_sh
 	}
 	jw_arr_end(&x->j);
 	flush(x, 256 * KIB);
+}
+
+/* Rows that were passed on and are not on the record; their digests stand in the events. */
+static void on_kept_out(void *arg, const struct view_command *c, uint64_t rows,
+                        const uint8_t *digest) {
+	struct export *x = arg;
+	(void)c;
+	(void)digest;
+	if (has_failed(x))
+		return;
+	need_result(x);
+	x->rows_out += rows;
 }
 
 static void on_copy(void *arg, const struct view_command *c, bool from_client, struct str data) {
@@ -473,6 +489,20 @@ static void put_hidden(struct jw *j, const struct rec_event *e) {
 	jw_kv_z(j, "mac", mac);
 }
 
+static void put_withheld(struct jw *j, const struct rec_event *e) {
+	jw_kv_u64(j, "offset", e->offset);
+	jw_kv_u64(j, "length", e->length);
+	jw_kv_u64(j, "rows", e->rows);
+}
+
+static void put_digest(struct jw *j, const struct rec_event *e) {
+	char digest[2 * REC_DIGEST_SIZE + 1];
+
+	hex_encode(digest, e->digest, sizeof(e->digest));
+	put_withheld(j, e);
+	jw_kv_z(j, "digest", digest);
+}
+
 static void put_event_body(struct jw *j, const struct rec_event *e) {
 	switch ((enum rec_type)e->type) {
 	case REC_DROPPED:
@@ -492,6 +522,12 @@ static void put_event_body(struct jw *j, const struct rec_event *e) {
 		break;
 	case REC_HIDDEN:
 		put_hidden(j, e);
+		break;
+	case REC_DIGEST:
+		put_digest(j, e);
+		break;
+	case REC_WITHHELD:
+		put_withheld(j, e);
 		break;
 	case REC_FORWARDED:
 		jw_kv_u64(j, "offset", e->offset);
@@ -559,6 +595,7 @@ static void put_session(struct export *x, const json_t *about) {
 static int export_session(struct export *x, const struct export_args *a,
                           const uint8_t sid[SID_SIZE], struct err *e) {
 	struct view_handler h = { .arg = x,
+		                  .kept_out = on_kept_out,
 		                  .begin = on_begin,
 		                  .columns = on_columns,
 		                  .row = on_row,

@@ -50,6 +50,8 @@ static void on_end(void *arg, const struct view_command *c) {
 	(void)json_object_set_new(o, "kind", json_string(view_kind_name(c->kind)));
 	(void)json_object_set_new(o, "status", json_string(view_status_name(c->status)));
 	put_count(o, "rows", c->rows);
+	if (c->rows_kept_out > 0)
+		put_count(o, "rows_not_recorded", c->rows_kept_out);
 	if (t.has_total)
 		put_count(o, "total_ns", t.total_ns);
 	if (t.has_held)

@@ -47,6 +47,18 @@ static void feed_event(struct pg_view *v, const struct rec_event *e) {
 		                                         .now_ns = e->mono_ns,
 		                                         .seq = e->seq });
 		break;
+	case REC_DIGEST:
+	case REC_WITHHELD:
+		if (stream == STREAM_T)
+			pg_view_kept_out(v, &(struct view_kept_out){ .offset = e->offset,
+			                                             .length = e->length,
+			                                             .rows = e->rows,
+			                                             .digest = e->type == REC_DIGEST
+			                                                               ? e->digest
+			                                                               : NULL,
+			                                             .now_ns = e->mono_ns,
+			                                             .seq = e->seq });
+		break;
 	case REC_FORWARDED:
 		if (stream == STREAM_U)
 			pg_view_forwarded(v, e->offset, e->mono_ns);

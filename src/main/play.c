@@ -52,8 +52,34 @@ static void print_rows(struct play *p) {
 	play_flush(p);
 }
 
+/* What was passed on and is not on the record (`record.results`). */
+static void put_kept_out(struct play *p) {
+	if (p->rows_out == 0)
+		return;
+	w_fmt(&p->out, "  … %llu rows not recorded", (unsigned long long)p->rows_out);
+	if (p->digests == 1)
+		w_fmt(&p->out, " (digest %s…)", p->digest);
+	else if (p->digests > 1)
+		w_fmt(&p->out, " (%llu digests, first %s…)", (unsigned long long)p->digests,
+		      p->digest);
+	w_u8(&p->out, '\n');
+	p->rows_out = p->digests = 0;
+}
+
+static void on_kept_out(void *arg, const struct view_command *c, uint64_t rows,
+                        const uint8_t *digest) {
+	struct play *p = arg;
+	(void)c;
+	p->rows_out += rows;
+	if (digest == NULL)
+		return;
+	if (p->digests++ == 0)
+		hex_encode(p->digest, digest, PLAY_DIGEST_SHOWN);
+}
+
 static void end_rows(struct play *p) {
 	print_rows(p);
+	put_kept_out(p);
 	if (p->rows_max != 0 && p->rows > p->rows_max)
 		w_fmt(&p->out, "  … %llu more rows (--rows 0 shows all)\n",
 		      (unsigned long long)(p->rows - p->rows_max));
@@ -393,6 +419,7 @@ void play_begin(struct play *p, const json_t *about) {
 		                  .begin = on_begin,
 		                  .columns = on_columns,
 		                  .row = on_row,
+		                  .kept_out = on_kept_out,
 		                  .copy = on_copy,
 		                  .complete = on_complete,
 		                  .failed = on_failed,

@@ -8,7 +8,7 @@
 #include "main/head.h"
 #include "main/text.h"
 
-enum { PLAY_ROWS_DEFAULT = 1000 };
+enum { PLAY_ROWS_DEFAULT = 1000, PLAY_DIGEST_SHOWN = 4 };
 
 struct play {
 	/* set by the caller */
@@ -21,7 +21,9 @@ struct play {
 	bool is_muted;
 	struct table *table;
 	size_t columns;
-	uint64_t rows;   /* of this result */
+	uint64_t rows;              /* of this result */
+	uint64_t rows_out, digests; /* of it, not recorded; the first digest */
+	char digest[2 * PLAY_DIGEST_SHOWN + 1];
 	uint64_t copies; /* COPY messages of this command */
 };
 

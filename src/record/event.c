@@ -41,6 +41,17 @@ void rec_put_hidden(struct buf *b, const struct rec_event *e) {
 	w_bytes(b, str_mem(e->mac, sizeof(e->mac)));
 }
 
+void rec_put_withheld(struct buf *b, const struct rec_event *e) {
+	w_varint(b, e->offset);
+	w_varint(b, e->length);
+	w_varint(b, e->rows);
+}
+
+void rec_put_digest(struct buf *b, const struct rec_event *e) {
+	rec_put_withheld(b, e);
+	w_bytes(b, str_mem(e->digest, sizeof(e->digest)));
+}
+
 void rec_put_forwarded(struct buf *b, uint64_t offset) {
 	w_varint(b, offset);
 }
@@ -126,6 +137,22 @@ static void parse_hidden(struct rec_event *e, struct rd *r) {
 		rd_fail(r);
 }
 
+static void parse_withheld(struct rec_event *e, struct rd *r) {
+	e->offset = rd_varint(r);
+	e->length = rd_varint(r);
+	e->rows = rd_varint(r);
+	if (e->offset > UINT64_MAX - e->length)
+		rd_fail(r);
+}
+
+static void parse_digest(struct rec_event *e, struct rd *r) {
+	parse_withheld(e, r);
+	struct str digest = rd_bytes(r, sizeof(e->digest));
+
+	if (digest.n == sizeof(e->digest))
+		memcpy(e->digest, digest.p, digest.n);
+}
+
 static void parse_end(struct rec_event *e, struct rd *r) {
 	e->code = rd_svarint(r);
 	e->bytes = rd_vstr(r);
@@ -140,6 +167,7 @@ static unsigned streams_of(uint8_t type) {
 		[REC_RAW] = C | T,          [REC_DROPPED] = C | T,   [REC_REDACTED] = C | U | T | R,
 		[REC_INJECTED] = U | R,     [REC_FORWARDED] = U | R, [REC_COMMAND] = C,
 		[REC_FACT] = C | U | T | R, [REC_END] = C,           [REC_HIDDEN] = C | T,
+		[REC_DIGEST] = T,           [REC_WITHHELD] = T,
 	};
 
 	return type < ARRAY_LEN(legal) ? legal[type] : 0;
@@ -165,6 +193,12 @@ int rec_event_parse(struct rec_event *e, uint8_t type, uint8_t flags, struct str
 		break;
 	case REC_HIDDEN:
 		parse_hidden(e, &r);
+		break;
+	case REC_DIGEST:
+		parse_digest(e, &r);
+		break;
+	case REC_WITHHELD:
+		parse_withheld(e, &r);
 		break;
 	case REC_FORWARDED:
 		e->offset = rd_varint(&r);

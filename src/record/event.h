@@ -21,7 +21,10 @@
 	X(6, COMMAND, "command", "one decoded command") \
 	X(7, FACT, "fact", "a decoded fact: name and value") \
 	X(8, END, "end", "the worker's last event of a session") \
-	X(9, HIDDEN, "hidden", "passed on unchanged; place, length and keyed hash are kept")
+	X(9, HIDDEN, "hidden", "passed on unchanged; place, length and keyed hash are kept") \
+	X(10, DIGEST, "digest", \
+	  "result rows passed on; place, length, count and keyed hash are kept") \
+	X(11, WITHHELD, "withheld", "result rows passed on; place, length and count are kept")
 
 enum rec_type {
 #define X(code, name, text, help) REC_##name = (code),
@@ -33,6 +36,8 @@ enum rec_type {
 enum { REC_STREAM_MASK = 3 };
 /* Of HIDDEN: HMAC-SHA-256 of the bytes under the store's key for that, cut; bytes in one event. */
 enum { REC_MAC_SIZE = 16, REC_HIDDEN_MAX = 65536 };
+/* Of DIGEST: HMAC-SHA-256 of the bytes under a key of the session, whole. */
+enum { REC_DIGEST_SIZE = 32 };
 
 /* Static text, "?" for a type that is not in the table. */
 const char *rec_type_name(unsigned type);
@@ -51,12 +56,15 @@ struct rec_event {
 	uint8_t type, flags;
 	uint64_t seq, mono_ns; /* set by the frame reader */
 	uint8_t why;
-	uint64_t offset, length; /* RAW… : length of bytes; REDACTED, HIDDEN: of what is missing */
-	uint8_t mac[REC_MAC_SIZE]; /* HIDDEN */
-	struct str bytes;          /* RAW, DROPPED, INJECTED: bytes; FACT: value; END: reason */
-	struct str name;           /* FACT */
-	int64_t code;              /* END */
-	uint64_t streams[4];       /* END */
+	uint64_t offset,
+		length; /* RAW… : length of bytes; REDACTED, HIDDEN, …: of what is missing */
+	uint8_t mac[REC_MAC_SIZE];       /* HIDDEN */
+	uint64_t rows;                   /* DIGEST, WITHHELD: messages that begin in it */
+	uint8_t digest[REC_DIGEST_SIZE]; /* DIGEST */
+	struct str bytes;    /* RAW, DROPPED, INJECTED: bytes; FACT: value; END: reason */
+	struct str name;     /* FACT */
+	int64_t code;        /* END */
+	uint64_t streams[4]; /* END */
 	struct rec_command command;
 };
 
@@ -65,7 +73,9 @@ void rec_put_raw(struct buf *b, uint64_t offset, struct str bytes);
 void rec_put_why(struct buf *b, uint8_t why, uint64_t offset,
                  struct str bytes); /* DROPPED, INJECTED */
 void rec_put_redacted(struct buf *b, uint8_t why, uint64_t offset, uint64_t length);
-void rec_put_hidden(struct buf *b, const struct rec_event *e); /* why, offset, length, mac */
+void rec_put_hidden(struct buf *b, const struct rec_event *e);   /* why, offset, length, mac */
+void rec_put_digest(struct buf *b, const struct rec_event *e);   /* offset, length, rows, digest */
+void rec_put_withheld(struct buf *b, const struct rec_event *e); /* offset, length, rows */
 void rec_put_forwarded(struct buf *b, uint64_t offset);
 void rec_put_command(struct buf *b, const struct rec_command *c);
 void rec_put_fact(struct buf *b, struct str name, struct str value);

@@ -18,6 +18,12 @@ static void put(struct buf *b, const struct rec_event *e) {
 	case REC_HIDDEN:
 		rec_put_hidden(b, e);
 		break;
+	case REC_DIGEST:
+		rec_put_digest(b, e);
+		break;
+	case REC_WITHHELD:
+		rec_put_withheld(b, e);
+		break;
 	case REC_FORWARDED:
 		rec_put_forwarded(b, e->offset);
 		break;
@@ -41,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 		return 0;
 	struct str payload = str_mem(data + 2, size - 2);
 
-	if (rec_event_parse(&e, data[0] % 11, data[1], payload) < 0)
+	if (rec_event_parse(&e, data[0] % 13, data[1], payload) < 0)
 		return 0;
 	buf_init(&b, size + 64);
 	put(&b, &e);

@@ -312,6 +312,7 @@ TEST(intent_flag) {
 		     { REC_REDACTED, 1, true }, { REC_REDACTED, 0, false },
 		     { REC_COMMAND, 0, true },  { REC_FORWARDED, 1, false },
 		     { REC_HIDDEN, 0, true },   { REC_HIDDEN, 2, false },
+		     { REC_DIGEST, 2, false },  { REC_WITHHELD, 2, false },
 		     { REC_DROPPED, 0, false } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -413,7 +413,7 @@ void ts_event(struct ts_session *s, uint8_t type, uint8_t stream, struct str pay
 	must(frame_builder_add(&s->builder, type, stream, s->t->mono, payload) == 0);
 	s->commands += type == REC_COMMAND;
 	if (type == REC_RAW || type == REC_INJECTED || type == REC_REDACTED ||
-	    type == REC_DROPPED || type == REC_HIDDEN)
+	    type == REC_DROPPED || type == REC_HIDDEN || type == REC_DIGEST || type == REC_WITHHELD)
 		s->streams[stream] = e.offset + e.length;
 }
 

@@ -116,11 +116,13 @@ static void all_events(struct frame_builder *f) {
 	static const uint64_t streams[4] = { 1, 128, 16384, 1u << 31 };
 	struct rec_command c = command_of("UPDATE");
 	struct rec_event hidden = { .why = 2, .offset = 308, .length = 12 };
+	struct rec_event rows = { .offset = 70002, .length = 20000, .rows = 200 };
 	struct buf p;
 	int rc = 0;
 	uint64_t t = 86399999000000;
 
 	memset(hidden.mac, 0xa5, sizeof(hidden.mac));
+	memset(rows.digest, 0x5a, sizeof(rows.digest));
 	buf_init(&p, 4096);
 #define ADD(type, stream, call) \
 	buf_clear(&p); \
@@ -137,6 +139,9 @@ static void all_events(struct frame_builder *f) {
 	c.sqlstate[0] = '\0';
 	ADD(REC_COMMAND, 0, rec_put_command(&p, &c));
 	ADD(REC_HIDDEN, 0, rec_put_hidden(&p, &hidden));
+	ADD(REC_DIGEST, 2, rec_put_digest(&p, &rows));
+	rows.offset += rows.length;
+	ADD(REC_WITHHELD, 2, rec_put_withheld(&p, &rows));
 	ADD(REC_END, 0, rec_put_end(&p, -25, STR("closed"), streams));
 #undef ADD
 	if (rc != 0)
@@ -234,7 +239,7 @@ static void event_rows(struct buf *b) {
 		kv_hex(&j, "bytes", e.bytes);
 		kv_hex(&j, "name", e.name);
 		jw_kv_i64(&j, "code", e.code);
-		jw_kv_u64(&j, "rows", e.command.rows);
+		jw_kv_u64(&j, "rows", e.type == REC_COMMAND ? e.command.rows : e.rows);
 		jw_kv_i64(&j, "done_dt", e.command.done_dt);
 		kv_hex(&j, "after_len", w.event);
 		jw_obj_end(&j);

@@ -76,6 +76,8 @@ void grant_put(struct buf *b, const struct grant_msg *m) {
 	w_u8(b, m->g.is_replication);
 	w_vstr(b, str_mem(m->g.cancel_key, m->g.cancel_key_size));
 	w_u8(b, m->g.keeps_credentials);
+	w_u8(b, (uint8_t)m->g.results.kind);
+	w_u32(b, m->g.results.rows);
 	w_vstr(b, m->connection);
 	w_vstr(b, m->role);
 	w_bytes(b, str_mem(m->hide_key, sizeof(m->hide_key)));
@@ -120,6 +122,8 @@ int grant_get(struct grant_msg *m, struct str body) {
 	m->g.is_replication = enum_up_to(&r, 1) == 1;
 	read_key(&r, &m->g);
 	m->g.keeps_credentials = enum_up_to(&r, 1) == 1;
+	m->g.results.kind = enum_up_to(&r, DEPTH_NONE);
+	m->g.results.rows = rd_u32(&r);
 	m->connection = rd_vstr(&r);
 	m->role = rd_vstr(&r);
 	read_exact(&r, m->hide_key, sizeof(m->hide_key));

@@ -29,7 +29,10 @@ struct deferred {
 	uint64_t n, ns;
 	uint8_t kind; /* enum order_kind; ORD_FACT stands for any event that is ready to append */
 	uint8_t side, why, secret, rec_type;
-	uint8_t zero[3];
+	uint8_t depth; /* of a relay, with rows */
+	uint8_t zero[2];
+	uint32_t rows;
+	uint32_t zero2;
 };
 
 static struct session *session_of(struct order_sink *sink) {
@@ -50,22 +53,43 @@ static bool is_full(const struct side_state *to) {
 	return to->out.len >= OUT_HIGH && !to->is_write_dead && !to->s->is_closing;
 }
 
+/* The event of one window into the thread's buffer, as much of it as the record keeps. */
+static uint8_t put_window(struct session *s, const struct deferred *o, struct str bytes) {
+	struct buf *b = &s->t->event;
+	uint64_t at = s->off[said((enum side)o->side)];
+
+	buf_clear(b);
+	if (o->depth == RECORD_FULL) {
+		rec_put_raw(b, at, STR_NONE);
+		return REC_RAW;
+	}
+	struct rec_event e = { .offset = at, .length = bytes.n, .rows = o->rows };
+
+	if (o->depth == RECORD_NONE) {
+		rec_put_withheld(b, &e);
+		return REC_WITHHELD;
+	}
+	hmac_sha256(e.digest, str_mem(s->digest_key, sizeof(s->digest_key)), bytes);
+	rec_put_digest(b, &e);
+	return REC_DIGEST;
+}
+
 /* One window of a relay: bytes passed, 0 when it cannot go on now. */
-static size_t relay_window(struct session *s, enum side from, size_t n) {
-	struct side_state *d = &s->sides[from], *to = &s->sides[side_other(from)];
+static size_t relay_window(struct session *s, const struct deferred *o, size_t n) {
+	struct side_state *d = &s->sides[o->side], *to = &s->sides[side_other(d->which)];
+	enum side from = d->which;
 	struct str bytes = str_head(side_held(d), MIN(n, WINDOW_MAX));
 	bool holds = rec_holds(s, to->which);
 
 	if (bytes.n == 0 || is_full(to) || (s->is_deaf && to->which != SIDE_CLIENT))
 		return 0;
-	buf_clear(&s->t->event);
-	rec_put_raw(&s->t->event, s->off[said(from)], STR_NONE);
-	struct rec r = { .type = REC_RAW,
+	uint8_t type = put_window(s, o, bytes);
+	struct rec r = { .type = type,
 		         .stream = said(from),
 		         .intent = holds,
 		         .ns = d->read_ns,
 		         .head = buf_peek(&s->t->event),
-		         .bytes = bytes };
+		         .bytes = type == REC_RAW ? bytes : STR_NONE };
 	uint64_t seq = rec_append(s, &r);
 
 	if (seq == 0)
@@ -128,17 +152,19 @@ static uint64_t do_hide(struct session *s, const struct deferred *o) {
 	return done;
 }
 
-static uint64_t do_relay(struct session *s, enum side from, uint64_t n) {
-	uint64_t done = 0;
+/* The rows are those of the first window: what is relayed unseen is the rest of the last one. */
+static uint64_t do_relay(struct session *s, const struct deferred *o) {
+	struct deferred left = *o;
 
-	while (done < n) {
-		size_t one = relay_window(s, from, (size_t)MIN(n - done, (uint64_t)WINDOW_MAX));
+	while (left.n > 0) {
+		size_t one = relay_window(s, &left, (size_t)MIN(left.n, (uint64_t)WINDOW_MAX));
 
 		if (one == 0)
 			break;
-		done += one;
+		left.n -= one;
+		left.rows = 0;
 	}
-	return done;
+	return o->n - left.n;
 }
 
 static bool put_aux_fact(struct session *s, struct str name, struct str bytes, uint64_t *ret_seq) {
@@ -285,7 +311,7 @@ static bool has_bytes(const struct deferred *o) {
 static uint64_t carry_out(struct session *s, const struct deferred *o, struct str bytes) {
 	switch ((enum order_kind)o->kind) {
 	case ORD_RELAY:
-		return do_relay(s, (enum side)o->side, o->n);
+		return do_relay(s, o);
 	case ORD_HIDE:
 		return do_hide(s, o);
 	case ORD_SKIP:
@@ -329,6 +355,7 @@ bool lane_run(struct session *s, enum side to) {
 		is_moved = is_moved || done != 0;
 		if (done < o.n) {
 			o.n -= done;
+			o.rows = done > 0 ? 0 : o.rows;
 			memcpy(lane->p + lane->off, &o, sizeof(o));
 			return is_moved;
 		}
@@ -369,6 +396,7 @@ static uint64_t order_now(struct session *s, enum side lane, struct deferred *o,
 		if (done == o->n)
 			return s->seq;
 		o->n -= done;
+		o->rows = done > 0 ? 0 : o->rows;
 	}
 	defer(s, lane, o, bytes);
 	return 0;
@@ -380,6 +408,8 @@ static uint64_t emit_pass(struct session *s, const struct order *o) {
 	struct deferred d = { .kind = (uint8_t)o->kind,
 		              .side = (uint8_t)o->side,
 		              .why = (uint8_t)o->why,
+		              .depth = (uint8_t)o->depth,
+		              .rows = o->rows,
 		              .n = o->n };
 	enum side to = side_other(o->side);
 

@@ -42,6 +42,19 @@ enum side { SIDE_CLIENT, SIDE_TARGET, SIDE_AUX, SIDE_COUNT };
 enum stream { STREAM_C, STREAM_U, STREAM_T, STREAM_R, STREAM_COUNT };
 
 enum durable { DURABLE_BEFORE_FORWARD, DURABLE_BOTH_WAYS, DURABLE_ASYNC };
+/* What a connection keeps of results: all of them, the first rows of each and a hash of the rest, a
+ * hash, or how many there were. */
+enum depth_kind { DEPTH_FULL, DEPTH_HEAD, DEPTH_DIGEST, DEPTH_NONE };
+struct depth {
+	enum depth_kind kind;
+	uint32_t rows; /* DEPTH_HEAD: kept of each result */
+};
+/* What the record keeps of bytes that are relayed. */
+enum order_depth {
+	RECORD_FULL,   /* the bytes */
+	RECORD_DIGEST, /* place, length, rows and a keyed hash */
+	RECORD_NONE,   /* place, length, rows */
+};
 enum hygiene { HYGIENE_PINNED, HYGIENE_OPEN };
 enum tls_mode { TLS_DISABLE, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
 
@@ -133,13 +146,14 @@ struct grant {
 	bool is_tls_direct;      /* TLS with the target starts without asking (PostgreSQL 17) */
 	bool is_replication;     /* the target may be asked for a replication connection */
 	bool keeps_credentials;  /* `record.credentials: keep`: nothing is hidden from the record */
+	struct depth results;    /* how much of them the record keeps */
 	uint8_t cancel_key_size; /* as asked for */
 	uint8_t cancel_key[CANCEL_KEY_LONG];
 };
 
 /* ---- orders ---- */
 enum order_kind {
-	ORD_RELAY, /* side: from; n; the next n unconsumed bytes pass to the other side */
+	ORD_RELAY, /* side: from; n; depth; rows; the next n unconsumed bytes pass to the other side */
 	ORD_HIDE, /* side: from; n; why: as RELAY, but the record keeps only place, length and a keyed hash (n is within what was shown) */
 	ORD_SKIP, /* side: from; n; why: recorded, not forwarded (n is within what was shown) */
 	ORD_REDACT, /* side: from; n; why: only place and length are recorded, not forwarded */
@@ -169,8 +183,10 @@ struct order {
 	bool secret;
 	bool is_direct; /* ORD_TLS */
 	uint64_t n;
-	struct str bytes; /* borrowed for the call */
-	struct str name;  /* ORD_FACT, ORD_TLS */
+	enum order_depth depth; /* ORD_RELAY from the target: what of these results is recorded … */
+	uint32_t rows;          /* … and how many messages of them begin in what was shown */
+	struct str bytes;       /* borrowed for the call */
+	struct str name;        /* ORD_FACT, ORD_TLS */
 	const struct command *command;
 	const struct admit *admit;
 	int reason;

@@ -546,6 +546,18 @@ void session_refused(struct session *s, int code, struct str text) {
 	session_run(s);
 }
 
+/* A key of its own for each session: who is given it to check one session's results learns nothing
+ * about those of another. */
+static void make_digest_key(struct session *s, const uint8_t sid[16]) {
+	static const char label[] = "hansard/v1 results";
+	char text[sizeof(label) - 1 + 16];
+
+	memcpy(text, label, sizeof(label) - 1);
+	memcpy(text + sizeof(label) - 1, sid, 16);
+	hmac_sha256(s->digest_key, str_mem(s->hide_key, sizeof(s->hide_key)),
+	            str_mem(text, sizeof(text)));
+}
+
 static bool take_grant(struct session *s, const struct grant_msg *m) {
 	s->grant = m->grant;
 	s->durable_mode = m->g.durable;
@@ -555,6 +567,7 @@ static bool take_grant(struct session *s, const struct grant_msg *m) {
 	memcpy(s->cancel_key, m->g.cancel_key, sizeof(s->cancel_key));
 	s->cancel_key_size = m->g.cancel_key_size;
 	memcpy(s->hide_key, m->hide_key, sizeof(s->hide_key));
+	make_digest_key(s, m->g.sid);
 	return str_copy(s->connection, sizeof(s->connection), m->connection) &&
 	       str_copy(s->role, sizeof(s->role), m->role) &&
 	       str_copy(s->server_name, sizeof(s->server_name), m->g.server_name);

@@ -75,6 +75,63 @@ TEST(session_hides) {
 	world_free(&x);
 }
 
+TEST(session_keeps_a_digest_of_results) {
+	struct world x;
+	uint8_t digest[32];
+	static const uint8_t zero[32];
+
+	world_make(&x, MIB);
+	x.durable = DURABLE_BOTH_WAYS;
+	struct peer *p = admitted(&x);
+	struct ring *r = &x.w.threads[0].ring;
+
+	x.is_commit_held = true;
+	say(p->target, 'D', STR("row-that-is-not-kept"));
+	turns(&x, 5);
+	CHECK_EQ_U(p->from_worker[0].len, 0);
+	x.is_commit_held = false;
+	turns(&x, 3);
+	CHECK(client_has(&x, p, "row-that-is-not-kept"));
+	CHECK(memmem(r->data, (size_t)r->mask + 1, "row-that", 8) == NULL);
+	CHECK_EQ_U(p->stream[STREAM_T].len, HEAD + 20);
+	CHECK_EQ_U(p->stream[STREAM_R].len, HEAD + p->stream[STREAM_T].len);
+	CHECK_EQ_U(p->kept_out, 1);
+	CHECK_EQ_U(p->rows, 1);
+	memcpy(digest, p->digest, sizeof(digest));
+	say(p->target, 'D', STR("row-that-is-not-kepT"));
+	turns(&x, 5);
+	CHECK(memcmp(digest, p->digest, sizeof(digest)) != 0);
+	say(p->target, 'D', STR("row-that-is-not-kept"));
+	turns(&x, 5);
+	CHECK(memcmp(digest, p->digest, sizeof(digest)) == 0);
+	say(p->target, 'W', STR("row-that-is-not-kept"));
+	turns(&x, 5);
+	CHECK(memcmp(zero, p->digest, sizeof(zero)) == 0);
+	CHECK_EQ_U(p->rows, 4);
+	world_free(&x);
+}
+
+/* One row in many windows: it counts once, in the first of them. */
+TEST(session_keeps_digests_of_a_long_row) {
+	struct world x;
+	static char row[150000];
+
+	world_make(&x, MIB);
+	struct peer *p = admitted(&x);
+
+	memset(row, 'r', sizeof(row));
+	say(p->target, 'D', str_mem(row, sizeof(row)));
+	for (int i = 0; i < 50; i++) {
+		turns(&x, 2);
+		read_clients(&x);
+	}
+	CHECK_EQ_U(p->from_worker[0].len, HEAD + sizeof(row));
+	CHECK_EQ_U(p->stream[STREAM_R].len, 2 * HEAD + sizeof(row));
+	CHECK_EQ_U(p->rows, 1);
+	CHECK(p->kept_out >= 3);
+	world_free(&x);
+}
+
 TEST(session_async_waits_for_nothing) {
 	struct world x;
 

@@ -57,6 +57,17 @@ static void order(struct core *c, enum order_kind kind, enum side side, uint64_t
 	(void)c->sink->emit(c->sink, &o);
 }
 
+/* Of a target's messages D is recorded as a digest, W not at all. */
+static void relay(struct core *c, enum side side, uint64_t n, char type) {
+	struct order o = { .kind = ORD_RELAY, .side = side, .n = n };
+
+	if (side == SIDE_TARGET && (type == 'D' || type == 'W')) {
+		o.depth = type == 'D' ? RECORD_DIGEST : RECORD_NONE;
+		o.rows = 1;
+	}
+	(void)c->sink->emit(c->sink, &o);
+}
+
 static void on_proof(struct core *c, struct str body) {
 	struct admit a = { .connection = STR("shop"), .proof = body };
 	struct order o = { .kind = ORD_ADMIT, .admit = &a };
@@ -77,7 +88,7 @@ static size_t on_message(struct core *c, enum side side, struct str data) {
 	char type = side == SIDE_TARGET ? 'R' : data.p[0];
 
 	if (type == 'R' && c->is_granted) {
-		order(c, ORD_RELAY, side, all);
+		relay(c, side, all, data.p[0]);
 		return (size_t)MIN(all, (uint64_t)data.n);
 	}
 	if ((type == 'R' || type == 'N' || type == 'H') && !c->is_granted)
@@ -292,6 +303,15 @@ static void rebuild(struct world *x, struct peer *p, const struct rec_event *e) 
 		p->has_hidden = true;
 		memset(stars, STAR, sizeof(stars));
 		memcpy(p->mac, e->mac, sizeof(p->mac));
+		add(x, p, s, e->offset, str_mem(stars, e->length));
+		add(x, p, sent, p->stream[sent].len, str_mem(stars, e->length));
+		break;
+	case REC_DIGEST:
+	case REC_WITHHELD:
+		memcpy(p->digest, e->digest, sizeof(p->digest));
+		p->rows += e->rows;
+		p->kept_out++;
+		memset(stars, STAR, sizeof(stars));
 		add(x, p, s, e->offset, str_mem(stars, e->length));
 		add(x, p, sent, p->stream[sent].len, str_mem(stars, e->length));
 		break;

@@ -22,6 +22,9 @@ struct peer {
 	uint64_t forwarded[STREAM_COUNT];
 	uint8_t mac[16]; /* of the last hidden event */
 	bool has_hidden;
+	uint8_t digest[32]; /* of the last digest event */
+	unsigned kept_out;  /* digest and withheld events */
+	uint64_t rows;      /* of those */
 	bool has_ended;
 	int64_t end_code;
 };

@@ -158,6 +158,7 @@ struct session {
 	char short_id[10];
 	char connection[64], role[64], server_name[256];
 	uint8_t cancel_key[CANCEL_KEY_LONG];
+	uint8_t digest_key[32]; /* for hashes of results, made from hide_key and the session id */
 	uint8_t hide_key[32];
 	uint8_t cancel_key_size;
 	enum tls_mode target_tls;

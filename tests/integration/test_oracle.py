@@ -29,7 +29,7 @@ class Streams:
                 self.add("U" if stream == "C" else "R", data)
             elif kind in ("dropped", "injected"):
                 self.add(stream, data)
-            elif kind == "hidden":
+            elif kind in ("hidden", "digest", "withheld"):
                 for where in (stream, "U" if stream == "C" else "R"):
                     self.holes[where].append((len(self.bytes[where]), e["length"]))
                     self.add(where, b"\0" * e["length"])

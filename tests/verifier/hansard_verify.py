@@ -1750,7 +1750,8 @@ class Bytes:
         return self.take(len(self.data) - self.pos)
 
 
-E_RAW, E_DROPPED, E_REDACTED, E_INJECTED, E_FORWARDED, E_COMMAND, E_FACT, E_END, E_HIDDEN = range(1, 10)
+E_RAW, E_DROPPED, E_REDACTED, E_INJECTED, E_FORWARDED, E_COMMAND, E_FACT, E_END, E_HIDDEN, \
+    E_DIGEST, E_WITHHELD = range(1, 12)
 COMMAND_NUMBERS = ("c_off", "c_len", "text_off", "text_len", "t_off", "t_len", "rows", "row_bytes")
 
 
@@ -1774,6 +1775,12 @@ def parse_event(data):
         elif kind != E_FORWARDED:
             e["bytes"] = r.rest()
             e["length"] = len(e["bytes"])
+    elif kind in (E_DIGEST, E_WITHHELD):
+        e["offset"], e["length"], e["rows"] = r.varint(), r.varint(), r.varint()
+        if not 0 < e["length"] <= 65536:
+            raise ValueError("an event of type %d of %d bytes" % (kind, e["length"]))
+        if kind == E_DIGEST:
+            e["digest"] = r.take(32)
     elif kind == E_COMMAND:
         e["kind"], e["status"] = r.u8(), r.u8()
         e["verb"], e["sqlstate"] = r.take(r.varint()), r.take(5)
@@ -1833,7 +1840,7 @@ class Streams:
             return e["why"]
         kind, stream = e["type"], e["flags"] & 3
         legal = {E_RAW: (0, 2), E_DROPPED: (0, 2), E_REDACTED: (0, 1, 2, 3), E_INJECTED: (1, 3),
-                 E_FORWARDED: (1, 3), E_HIDDEN: (0, 2)}.get(kind)
+                 E_FORWARDED: (1, 3), E_HIDDEN: (0, 2), E_DIGEST: (2,), E_WITHHELD: (2,)}.get(kind)
         if legal is None:
             return "the end says other stream lengths" if kind == E_END \
                 and e["streams"] != self.at else None
@@ -1843,7 +1850,7 @@ class Streams:
             return "more was forwarded than there was" if e["offset"] > self.at[stream] else None
         fits_here = e["offset"] == self.at[stream]
         self.at[stream] = e["offset"] + e["length"]
-        if kind in (E_RAW, E_HIDDEN):
+        if kind in (E_RAW, E_HIDDEN, E_DIGEST, E_WITHHELD):
             self.at[stream + 1] += e["length"]
         return None if fits_here else "stream %s goes on at %d" % ("CUTR"[stream], e["offset"])
 

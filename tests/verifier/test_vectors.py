@@ -9,7 +9,8 @@ import pytest
 import hansard_verify as hv
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vectors.json")
-TYPES = ("raw", "dropped", "redacted", "injected", "forwarded", "command", "fact", "end", "hidden")
+TYPES = ("raw", "dropped", "redacted", "injected", "forwarded", "command", "fact", "end", "hidden",
+         "digest", "withheld")
 KINDS = {"open": 1, "data": 2, "key": 3, "close": 4, "tombstone": 5, "gap": 6, "index": 7, "trailer": 8,
          "fact": 9, "log": 10, "act": 11}
 

@@ -28,6 +28,7 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 	c->tls = g->tls;
 	c->is_unix = g->is_unix;
 	c->keeps_credentials = g->keeps_credentials;
+	c->results = g->results;
 	c->is_tls_direct = g->is_tls_direct;
 	c->is_replication = g->is_replication;
 	c->cancel_key_size = g->cancel_key_size;

@@ -92,9 +92,12 @@ void pg_run_flush(struct pg_core *c) {
 	if (r->is_on && r->pos > r->start) {
 		c->sink->emit(c->sink, &(struct order){ .kind = ORD_RELAY,
 		                                        .side = r->side,
+		                                        .depth = r->depth,
+		                                        .rows = r->rows,
 		                                        .n = r->pos - r->start });
 		c->left[r->side] -= MIN(c->left[r->side], r->pos - r->start);
 		r->start = r->pos;
+		r->rows = 0;
 	}
 	for (size_t i = 0; i < c->done_count; i++) {
 		struct pg_done *d = &c->done[i];
@@ -176,6 +179,8 @@ static int take_message(struct pg_core *c, struct str rest, uint64_t *ret_len) {
 		return 0;
 	if (on->own)
 		pg_run_flush(c);
+	if (!on->is_result)
+		pg_depth_switch(c, RECORD_FULL);
 	struct str body = str_mem(rest.p + PG_HEAD_SIZE, MIN(rest.n, h.len) - PG_HEAD_SIZE);
 	*ret_len = h.len;
 	return on->fn(c, &(struct pg_in){ .type = h.type,

@@ -68,6 +68,8 @@ static void drop_left(struct pg_core *c, enum side side) {
 	if (c->left[side] == 0 || c->is_open[side])
 		return;
 	bool is_secret = side == SIDE_CLIENT && !c->keeps_credentials && c->is_left_worded;
+	/* a piece of a result, of which no more is kept than of the whole */
+	is_secret |= side == SIDE_TARGET && c->results.kind != DEPTH_FULL;
 	if (is_logged_in(c) && !is_secret)
 		pg_skip(c, side, c->left[side], WHY_CLOSING);
 	else

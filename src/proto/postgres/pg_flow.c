@@ -163,6 +163,21 @@ static int on_close(struct pg_core *c, const struct pg_in *in) {
 	return PG_PASS;
 }
 
+/* The text of the portal; where its result may come in several parts, one that counts them. */
+static uint16_t portal_text(struct pg_core *c, const struct pg_execute *e) {
+	uint16_t text = pg_portal_get(&c->track, e->portal);
+	bool is_part = c->results.kind == DEPTH_HEAD && e->rows_max > 0;
+
+	if (!is_part || pg_text_rows(&c->track, text) != NULL)
+		return text;
+	uint16_t own = pg_text_portal(&c->track, text);
+	if (own == PG_NO_TEXT)
+		return text;
+	pg_portal_set(&c->track, e->portal, own);
+	pg_text_unref(&c->track, own);
+	return own;
+}
+
 static int on_execute(struct pg_core *c, const struct pg_in *in) {
 	struct pg_execute e;
 	if (pg_execute_parse(&e, in->body) < 0)
@@ -171,7 +186,7 @@ static int on_execute(struct pg_core *c, const struct pg_in *in) {
 	if (c->is_skipping) /* so was its Bind: what it would have run cannot be told */
 		skipped(c, in, PG_NO_TEXT);
 	else
-		expect(c, in, pg_text_ref(&c->track, pg_portal_get(&c->track, e.portal)));
+		expect(c, in, pg_text_ref(&c->track, portal_text(c, &e)));
 	return PG_PASS;
 }
 

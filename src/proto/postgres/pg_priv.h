@@ -9,6 +9,7 @@
  *   pg_flow.c    Ready: what the client says
  *   pg_reply.c   Ready: what the target answers, and the commands that come of it
  *   pg_track.c   bookkeeping: expectations, texts, statements, portals (all capped)
+ *   pg_depth.c   results: how much of them is recorded
  *   pg_hide.c    credentials in what is said: left out of the record
  *   pg_cancel.c  a cancel that came in for this session
  *   pg_end.c     every way in which a session ends, and the words for it
@@ -54,7 +55,8 @@ enum pg_need {
 struct pg_on {
 	int (*fn)(struct pg_core *c, const struct pg_in *in);
 	enum pg_need need;
-	bool own; /* fn orders the consumption (SKIP, REDACT) and returns PG_TAKEN */
+	bool is_result; /* rows and the like: recorded as the connection says (pg_depth.c) */
+	bool own;       /* fn orders the consumption (SKIP, REDACT) and returns PG_TAKEN */
 };
 
 enum { PG_TYPES = 128 };
@@ -98,17 +100,21 @@ enum {
 	PG_PROOF_MAX = 16 * 1024, /* a message before admission: what the shell keeps then */
 	PG_STATEMENT_MAX = 640,
 	PG_PORTAL_MAX = 128,
+	PG_PORTAL_TEXT_MAX = 256,
 	PG_NAME_KEY = 16,
 };
 #define PG_NO_TEXT ((uint16_t)0xffff)
 
 /* A statement's text: where it stands in stream C, and its hash. Shared by count. */
 struct pg_text {
-	uint64_t off, len;
-	uint64_t params;             /* that carry a credential (policy/sql_secret.h) */
+	uint64_t off;
+	uint32_t len;
+	uint32_t rows;   /* of the portal that has this text to itself, see pg_depth.c */
+	uint64_t params; /* that carry a credential (policy/sql_secret.h) */
 	uint8_t sha256[SHA256_SIZE]; /* of what is not hidden of it */
 	char verb[PG_VERB_MAX];
 	uint8_t verb_len;
+	bool is_portal;
 	uint16_t refs;
 	uint16_t next_free;
 };
@@ -140,6 +146,7 @@ struct pg_track {
 	struct pg_text *texts;
 	uint32_t texts_cap;
 	uint16_t texts_free; /* list through next_free */
+	uint16_t portal_texts;
 	struct pg_names statements, portals;
 	uint16_t statement, portal; /* texts of the unnamed ones */
 	uint64_t lost_params;       /* params of all texts that are not kept any more */
@@ -165,6 +172,13 @@ uint16_t pg_text_new(struct pg_track *t, struct str text, uint64_t off,
 uint64_t pg_text_params(const struct pg_track *t, uint16_t id);
 uint16_t pg_text_ref(struct pg_track *t, uint16_t id);
 void pg_text_unref(struct pg_track *t, uint16_t id);
+/* A text as this one for a portal alone (at most 256 of them): its id with a reference; PG_NO_TEXT
+ * when there is no room. */
+uint16_t pg_text_portal(struct pg_track *t, uint16_t id);
+/* The count of rows of a portal's own text; NULL of all others. */
+uint32_t *pg_text_rows(struct pg_track *t, uint16_t id);
+/* True when both are the text of one message. */
+bool pg_text_is_same(const struct pg_track *t, uint16_t a, uint16_t b);
 const struct pg_text *pg_text_get(const struct pg_track *t, uint16_t id); /* NULL for PG_NO_TEXT */
 
 /* Statements and portals by name, "" being the unnamed one. set takes a reference of its own. */
@@ -206,6 +220,7 @@ struct pg_answer {
 	bool has_tag;
 	bool has_failed;
 	uint64_t rows_seen, rows_tag, row_bytes;
+	uint32_t rows_head; /* of the result under way, of those that are kept */
 	char verb[PG_VERB_MAX];
 	uint8_t verb_len;
 	char sqlstate[5];
@@ -218,6 +233,8 @@ struct pg_run {
 	uint64_t base;
 	uint64_t start, pos;
 	bool is_on;
+	enum order_depth depth; /* of what is in it, with rows */
+	uint32_t rows;
 };
 
 struct pg_core {
@@ -264,6 +281,7 @@ struct pg_core {
 	uint64_t need[SIDE_COUNT]; /* asked for by ORD_NEED and not yet taken */
 	bool is_open[SIDE_COUNT];  /* a relay from that side went past what was shown */
 	bool is_left_worded;    /* what is left of the client's holds a statement or parameters */
+	struct depth results;   /* how much of them is recorded */
 	bool keeps_credentials; /* nothing is hidden from the record */
 	bool is_echo_full;
 	struct buf echo;     /* what was hidden since the session was idle: u16 length, bytes */
@@ -295,6 +313,12 @@ bool pg_client_waits(const struct pg_core *c);
 
 /* Asks for all of the message in hand: 0, which its handler returns. */
 int pg_want_whole(struct pg_core *c, const struct pg_in *in) must_use;
+
+/* ---- pg_depth.c ---- */
+/* A message of a result is next: the run becomes one of the depth that it is recorded at. */
+void pg_depth_row(struct pg_core *c);
+/* The same for a depth that is known. */
+void pg_depth_switch(struct pg_core *c, enum order_depth depth);
 
 /* ---- pg_hide.c ---- */
 void pg_hide_init(struct pg_core *c);

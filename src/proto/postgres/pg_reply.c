@@ -178,6 +178,7 @@ static int on_row(struct pg_core *c, const struct pg_in *in) {
 	begin(c, in);
 	if (!runs(oldest_kind(c)))
 		return unasked(c);
+	pg_depth_row(c);
 	c->answer.rows_seen++;
 	c->answer.row_bytes += in->len - PG_HEAD_SIZE;
 	return PG_PASS;
@@ -185,7 +186,10 @@ static int on_row(struct pg_core *c, const struct pg_in *in) {
 
 static int on_function_result(struct pg_core *c, const struct pg_in *in) {
 	begin(c, in);
-	return oldest_kind(c) == 'F' ? PG_PASS : unasked(c);
+	if (oldest_kind(c) != 'F')
+		return unasked(c);
+	pg_depth_row(c);
+	return PG_PASS;
 }
 
 /* ---- the end of a statement ---- */
@@ -196,6 +200,7 @@ static int statement_end(struct pg_core *c) {
 	if (!runs(kind))
 		return unasked(c);
 	c->is_copy_in = false;
+	c->answer.rows_head = 0;
 	if (kind == 'E')
 		met(c, CMD_OK);
 	return PG_PASS;
@@ -273,6 +278,7 @@ static int on_copy_data(struct pg_core *c, const struct pg_in *in) {
 	begin(c, in);
 	if (!runs(oldest_kind(c)))
 		return unasked(c);
+	pg_depth_row(c);
 	c->answer.row_bytes += in->len - PG_HEAD_SIZE;
 	return PG_PASS;
 }
@@ -290,7 +296,7 @@ static int on_copy_both(struct pg_core *c, const struct pg_in *in) {
 static void forget(struct pg_core *c, const struct pg_expect *e) {
 	if (e->kind == 'P')
 		pg_statement_drop_text(&c->track, e->text);
-	if (e->kind == 'B')
+	if (e->kind == 'B' || (e->kind == 'E' && pg_text_rows(&c->track, e->text) != NULL))
 		pg_portal_drop_text(&c->track, e->text);
 }
 
@@ -307,8 +313,8 @@ static void drop_to_sync(struct pg_core *c) {
 	while ((e = pg_expect_at(&c->track, 0)) != NULL && e->kind != 'S') {
 		struct pg_expect gone;
 		pg_expect_pop(&c->track, &gone);
-		bool is_same = gone.kind == 'E' && gone.text == failed.text &&
-		               gone.text != PG_NO_TEXT && !is_told;
+		bool is_same = gone.kind == 'E' && !is_told &&
+		               pg_text_is_same(&c->track, gone.text, failed.text);
 		if (is_command(&gone))
 			pg_command_report(c, is_same ? CMD_FAILED : CMD_SKIPPED, &gone);
 		is_told |= is_same;
@@ -410,7 +416,7 @@ const struct pg_table pg_target_table = {
 		['3'] = { .fn = on_close_done },
 		['A'] = { .fn = on_passing },
 		['C'] = { .fn = on_complete, .need = PG_NEED_WHOLE },
-		['D'] = { .fn = on_row },
+		['D'] = { .fn = on_row, .is_result = true },
 		['E'] = { .fn = on_error, .need = PG_NEED_FIRST },
 		['G'] = { .fn = on_copy_in },
 		['H'] = { .fn = on_copy_out },
@@ -418,11 +424,11 @@ const struct pg_table pg_target_table = {
 		['N'] = { .fn = on_notice, .need = PG_NEED_FIRST },
 		['S'] = { .fn = on_status, .need = PG_NEED_WHOLE },
 		['T'] = { .fn = on_row_desc },
-		['V'] = { .fn = on_function_result },
+		['V'] = { .fn = on_function_result, .is_result = true },
 		['W'] = { .fn = on_copy_both },
 		['Z'] = { .fn = on_ready, .need = PG_NEED_WHOLE },
 		['c'] = { .fn = on_passing },
-		['d'] = { .fn = on_copy_data },
+		['d'] = { .fn = on_copy_data, .is_result = true },
 		['n'] = { .fn = on_no_data },
 		['s'] = { .fn = on_suspended },
 		['t'] = { .fn = on_param_desc },

@@ -372,9 +372,14 @@ static void expect_log(struct play *p, struct str line) {
 }
 
 /* A session that is logged in already; what was said until then is not looked at. */
-static void do_ready(struct play *p, struct str hygiene) {
+static void do_ready(struct play *p, struct str hygiene, struct str results) {
 	shell_init(&p->sh, true);
 	p->is_open = true;
+	if (str_starts(results, STR("head:")))
+		p->sh.results = (struct depth){ .kind = DEPTH_HEAD,
+			                        .rows = number(p, str_from(results, 5)) };
+	else if (results.n > 0)
+		p->sh.results.kind = str_is(results, "none") ? DEPTH_NONE : DEPTH_DIGEST;
 	shell_ready(&p->sh, str_is(hygiene, "open") ? HYGIENE_OPEN : HYGIENE_PINNED);
 	for (size_t i = 0; i < SIDE_COUNT; i++)
 		buf_clear(&p->sh.out[i]);
@@ -388,7 +393,8 @@ static void step(struct play *p, struct str line) {
 		shell_init(&p->sh, !str_is(word(&rest), "notls"));
 		p->is_open = true;
 	} else if (str_is(verb, "ready")) {
-		do_ready(p, word(&rest));
+		struct str hygiene = word(&rest);
+		do_ready(p, hygiene, word(&rest));
 	} else if (!p->is_open) {
 		bad(p, "open comes first", verb);
 	} else if (str_is(verb, ">")) {

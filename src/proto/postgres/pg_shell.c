@@ -74,6 +74,12 @@ static void do_relay(struct pg_shell *sh, const struct order *o) {
 		breaks(sh, "relay of a side that was not shown");
 	if (!consume(sh, o->side, o->n, true))
 		return;
+	if (o->depth != RECORD_FULL) {
+		sh->rows_out += o->rows;
+		sh->bytes_out += o->n;
+	}
+	if (o->depth != RECORD_FULL && (o->side != SIDE_TARGET || o->rows == 0))
+		breaks(sh, "no result, and not recorded");
 	sh->relay[o->side] = o->n;
 	move(sh, o->side);
 }
@@ -167,6 +173,11 @@ static void do_command(struct pg_shell *sh, const struct command *k) {
 	                   STR_ARG(k->sqlstate.n > 0 ? k->sqlstate : STR("-")),
 	                   (unsigned long long)k->rows, (unsigned long long)k->row_bytes, types,
 	                   STR_ARG(text)));
+	if (sh->rows_out > 0)
+		note(sh, xasprintf("not recorded: %llu rows, %llu bytes",
+		                   (unsigned long long)sh->rows_out,
+		                   (unsigned long long)sh->bytes_out));
+	sh->rows_out = sh->bytes_out = 0;
 }
 
 static void do_admit(struct pg_shell *sh, const struct admit *a) {
@@ -445,6 +456,7 @@ void shell_ready(struct pg_shell *sh, enum hygiene hygiene) {
 	struct buf b;
 	buf_init(&b, 64 * KIB);
 	struct grant g = shell_grant(hygiene, TLS_DISABLE);
+	g.results = sh->results;
 	shell_admit(sh);
 	shell_event(sh, &(struct event){ .kind = EV_GRANTED, .grant = &g });
 	pg_w_auth(&b, PG_AUTH_OK, STR_NONE);

@@ -42,6 +42,9 @@ struct pg_shell {
 	const char *broken;
 	struct sql_secret hidden[64]; /* of stream C */
 	size_t hidden_count;
+	uint64_t rows_out; /* since the last command, of those that are not recorded */
+	uint64_t bytes_out;
+	struct depth results; /* of the grant of shell_ready() */
 };
 
 void shell_init(struct pg_shell *sh, bool has_tls);

@@ -125,12 +125,42 @@ uint16_t pg_text_new(struct pg_track *t, struct str text, uint64_t off,
 	struct pg_text *x = &t->texts[id];
 	t->texts_free = x->next_free;
 	x->off = off;
-	x->len = text.n;
+	x->len = (uint32_t)text.n;
 	x->params = hidden->params;
 	hash_visible(x->sha256, text, hidden);
 	x->verb_len = (uint8_t)pg_verb(x->verb, text);
 	x->refs = 1;
 	return id;
+}
+
+uint16_t pg_text_portal(struct pg_track *t, uint16_t id) {
+	const struct sql_secrets none = { .count = 0 };
+	uint64_t lost = t->lost_params;
+
+	if (id == PG_NO_TEXT || t->portal_texts >= PG_PORTAL_TEXT_MAX)
+		return PG_NO_TEXT;
+	uint16_t own = pg_text_new(t, STR_NONE, 0, &none);
+	t->lost_params = lost;
+	if (own == PG_NO_TEXT)
+		return own;
+	uint16_t next_free = t->texts[own].next_free;
+	t->texts[own] = t->texts[id];
+	t->texts[own].refs = 1;
+	t->texts[own].next_free = next_free;
+	t->texts[own].is_portal = true;
+	t->texts[own].rows = 0;
+	t->portal_texts++;
+	return own;
+}
+
+uint32_t *pg_text_rows(struct pg_track *t, uint16_t id) {
+	return id != PG_NO_TEXT && t->texts[id].is_portal ? &t->texts[id].rows : NULL;
+}
+
+bool pg_text_is_same(const struct pg_track *t, uint16_t a, uint16_t b) {
+	if (a == PG_NO_TEXT || b == PG_NO_TEXT)
+		return false;
+	return t->texts[a].off == t->texts[b].off;
 }
 
 uint16_t pg_text_ref(struct pg_track *t, uint16_t id) {
@@ -148,6 +178,8 @@ void pg_text_unref(struct pg_track *t, uint16_t id) {
 	assert(id < t->texts_cap && t->texts[id].refs > 0);
 	if (--t->texts[id].refs > 0)
 		return;
+	t->portal_texts -= t->texts[id].is_portal;
+	t->texts[id].is_portal = false;
 	/* The target may know it longer than we do. */
 	t->lost_params |= t->texts[id].params;
 	t->texts[id].next_free = t->texts_free;

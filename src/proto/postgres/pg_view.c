@@ -481,6 +481,14 @@ void pg_view_hole(struct pg_view *v, bool from_client, uint64_t offset, uint64_t
 	s->begin = s->next;
 }
 
+void pg_view_kept_out(struct pg_view *v, const struct view_kept_out *in) {
+	v->now_ns = in->now_ns;
+	v->now_seq = in->seq;
+	pg_view_hole(v, false, in->offset, in->length);
+	if (!v->target.is_broken)
+		pg_view_answer_out(v, in);
+}
+
 void pg_view_injected(struct pg_view *v, uint64_t n) {
 	v->u_len += n;
 }

@@ -43,6 +43,7 @@ struct view_command {
 	uint64_t answered_ns;  /* the last byte of its answer was read; 0: none */
 	enum view_status status;
 	uint64_t rows, row_bytes;
+	uint64_t rows_kept_out; /* of those rows, what the record does not have */
 };
 
 /* A result's shape: borrowed for the call. desc is empty (count 0) where the record has none. */
@@ -60,6 +61,9 @@ struct view_handler {
 	void (*row)(void *arg, const struct view_command *c, const struct view_shape *shape,
 	            struct pg_values values);
 	void (*copy)(void *arg, const struct view_command *c, bool from_client, struct str data);
+	/* rows of it that the record does not have; digest NULL: there is no hash of them either */
+	void (*kept_out)(void *arg, const struct view_command *c, uint64_t rows,
+	                 const uint8_t *digest);
 	void (*complete)(void *arg, const struct view_command *c,
 	                 struct str tag); /* one statement of it is done */
 	void (*failed)(void *arg, const struct view_command *c, struct pg_fields fields);
@@ -100,6 +104,14 @@ struct view_hidden {
 	uint64_t seq;
 };
 void pg_view_hidden(struct pg_view *v, const struct view_hidden *in);
+/* Results of T that were passed on and are not kept, at most one read's worth. */
+struct view_kept_out {
+	uint64_t offset, length, rows;
+	const uint8_t *digest; /* 32 bytes, NULL: none */
+	uint64_t now_ns;
+	uint64_t seq;
+};
+void pg_view_kept_out(struct pg_view *v, const struct view_kept_out *in);
 /* A redacted span of C or T, or bytes that are missing from the record. */
 void pg_view_hole(struct pg_view *v, bool from_client, uint64_t offset, uint64_t length);
 /* n bytes of the gateway's own were added to U. */

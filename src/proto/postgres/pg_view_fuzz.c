@@ -140,7 +140,12 @@ static void step(struct pg_view *v, uint8_t what, struct str bytes, uint64_t off
 		off[from_client] = at + bytes.n;
 		break;
 	case 2:
-		if ((what & 8) != 0)
+		if ((what & 8) != 0 && !from_client && (what & 0x10) != 0)
+			pg_view_kept_out(v, &(struct view_kept_out){ .offset = at,
+			                                             .length = bytes.n,
+			                                             .rows = what >> 5,
+			                                             .now_ns = at });
+		else if ((what & 8) != 0)
 			pg_view_hidden(v, &(struct view_hidden){ .from_client = from_client,
 			                                         .offset = at,
 			                                         .length = bytes.n,

@@ -117,6 +117,8 @@ void command_begin(struct pg_view *v, struct command_view *c);
 void command_copied(struct pg_view *v, struct command_view *c,
                     struct str data); /* CopyData of the client */
 void command_end(struct pg_view *v, struct ask *a, enum view_status status); /* frees the entry */
+/* Rows that the record leaves out, of the command under way. */
+void pg_view_answer_out(struct pg_view *v, const struct view_kept_out *in);
 /* One message of the target; body may be missing (oversize): then len says how long it was. */
 void pg_view_answer(struct pg_view *v, uint8_t type, struct str body, bool is_whole);
 

@@ -140,6 +140,25 @@ static void answer_row(struct pg_view *v, struct command_view *c, struct str bod
 		v->h.row(v->h.arg, &c->c, &shape, values);
 }
 
+void pg_view_answer_out(struct pg_view *v, const struct view_kept_out *in) {
+	struct ask *a = ask_head(v);
+	struct command_view *c = a != NULL ? a->command : NULL;
+	struct view_shape shape;
+
+	if (c == NULL)
+		return;
+	c->c.answered_ns = v->now_ns;
+	command_begin(v, c);
+	shape_of(c, &shape);
+	if (c->c.rows == 0 && !c->has_columns && shape.is_described && v->h.columns != NULL)
+		v->h.columns(v->h.arg, &c->c, &shape);
+	c->c.rows += in->rows;
+	c->c.rows_kept_out += in->rows;
+	c->c.row_bytes += in->length - MIN(in->length, in->rows * PG_HEAD_SIZE);
+	if (v->h.kept_out != NULL)
+		v->h.kept_out(v->h.arg, &c->c, in->rows, in->digest);
+}
+
 static void answer_complete(struct pg_view *v, struct ask *a, struct str tag) {
 	struct command_view *c = a->command;
 	command_begin(v, c);

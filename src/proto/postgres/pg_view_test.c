@@ -15,6 +15,7 @@ struct step {
 	size_t at, n;
 	uint64_t hole; /* instead of bytes */
 	bool is_hidden;
+	uint64_t rows_out;
 };
 
 struct talk {
@@ -236,11 +237,19 @@ static void on_broken(void *arg, bool from_client, uint64_t offset) {
 	w_fmt(arg, "broken %c %llu\n", from_client ? 'C' : 'T', (unsigned long long)offset);
 }
 
+static void on_kept_out(void *arg, const struct view_command *c, uint64_t rows,
+                        const uint8_t *digest) {
+	CHECK(digest == NULL);
+	w_fmt(arg, " out %llu of %llu, %llu bytes\n", (unsigned long long)rows,
+	      (unsigned long long)c->rows, (unsigned long long)c->row_bytes);
+}
+
 static void play(struct talk *t, size_t piece, size_t message_max) {
 	struct view_handler h = { .arg = &t->out,
 		                  .begin = on_begin,
 		                  .columns = on_columns,
 		                  .row = on_row,
+		                  .kept_out = on_kept_out,
 		                  .copy = on_copy,
 		                  .complete = on_complete,
 		                  .failed = on_failed,
@@ -258,7 +267,12 @@ static void play(struct talk *t, size_t piece, size_t message_max) {
 			                    .offset = off[s->from_client],
 			                    .length = s->hole,
 			                    .now_ns = i + 1 };
-		if (s->is_hidden)
+		if (s->rows_out > 0)
+			pg_view_kept_out(v, &(struct view_kept_out){ .offset = gone.offset,
+			                                             .length = s->hole,
+			                                             .rows = s->rows_out,
+			                                             .now_ns = i + 1 });
+		else if (s->is_hidden)
 			pg_view_hidden(v, &gone);
 		else if (s->hole > 0)
 			pg_view_hole(v, s->from_client, off[s->from_client], s->hole);
@@ -712,6 +726,30 @@ TEST(hidden_bytes_are_shown_as_such) {
 	execute(&t, STR(""));
 	check_talk(&t, "1 E select crypt($1, $2) $[redacted 5 bytes, credential] $\\x0000004d\n"
 	               " -> unanswered 0\n");
+}
+
+/* The first row is kept, two are not; the next command is read as ever. */
+TEST(rows_that_are_not_kept_are_counted) {
+	struct talk t;
+	talk_init(&t);
+	login(&t);
+	client(&t);
+	pg_w_query(&t.bytes, STR("select 1"));
+	pg_w_query(&t.bytes, STR("select 2"));
+	target(&t);
+	describe_columns(&t, STR("one"), 25);
+	row(&t, STR("a"));
+	hole(&t, false, 24);
+	t.step[t.count - 1].rows_out = 2;
+	target(&t);
+	tag(&t, STR("SELECT 3"));
+	pg_w_ready(&t.bytes, 'I');
+	describe_columns(&t, STR("two"), 25);
+	row(&t, STR("b"));
+	tag(&t, STR("SELECT 1"));
+	pg_w_ready(&t.bytes, 'I');
+	check_talk(&t, "1 Q select 1\n col one\n row a\n out 2 of 3, 21 bytes\n = SELECT 3\n"
+	               " -> ok 3\n2 Q select 2\n col two\n row b\n = SELECT 1\n -> ok 1\n");
 }
 
 TEST(what_is_no_postgres_ends_the_view_only) {
