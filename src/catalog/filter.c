@@ -2,8 +2,7 @@
  * filter.c: see filter.h.
  *
  * Bits: the first byte says how many probes (FILTER_PROBES), or 0 for "finds everything"; then the
- * bit array, whose size in bytes is what is left. Two halves of the mixed hash give all probes
- * (Kirsch and Mitzenmacher: h1 + i * h2).
+ * bit array, whose size in bytes is what is left.
  */
 #include "catalog/filter.h"
 
@@ -75,14 +74,10 @@ void filter_set_add(struct filter_set *s, uint64_t hash) {
 	s->is_full = s->count > FILTER_HASHES_MAX;
 }
 
-struct probes {
-	uint64_t at, step;
-};
-
-static struct probes probes_of(uint64_t hash) {
-	uint64_t h = mix(hash != 0 ? hash : 1);
-
-	return (struct probes){ .at = h & 0xffffffff, .step = (h >> 32) | 1 };
+/* Probe k of a hash, in an array of `size` bits. Each is mixed by itself: steps of one width (h1 + i * h2)
+ * meet far too often in the few bits that a short session has. */
+static uint64_t probe(uint64_t hash, unsigned k, uint64_t size) {
+	return mix((hash != 0 ? hash : 1) + k * 0x9e3779b97f4a7c15ULL) % size;
 }
 
 void filter_encode(const struct filter_set *s, struct buf *out) {
@@ -103,10 +98,11 @@ void filter_encode(const struct filter_set *s, struct buf *out) {
 	}
 	memset(bits, 0, size);
 	for (size_t i = 0; i < s->cap; i++) {
-		struct probes p = probes_of(s->slot[i]);
+		for (unsigned k = 0; s->slot[i] != 0 && k < FILTER_PROBES; k++) {
+			uint64_t bit = probe(s->slot[i], k, size * 8);
 
-		for (unsigned k = 0; s->slot[i] != 0 && k < FILTER_PROBES; k++, p.at += p.step)
-			bits[p.at % (size * 8) / 8] |= (uint8_t)(1u << p.at % (size * 8) % 8);
+			bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+		}
 	}
 	buf_commit(out, size);
 }
@@ -116,12 +112,11 @@ bool filter_has(struct str bits, uint64_t hash) {
 		return false;
 	uint8_t count = (uint8_t)bits.p[0];
 	uint64_t size = (uint64_t)(bits.n - 1) * 8;
-	struct probes p = probes_of(hash);
 
 	if (size == 0 || count == 0)
 		return true;
-	for (unsigned k = 0; k < count; k++, p.at += p.step) {
-		uint64_t bit = p.at % size;
+	for (unsigned k = 0; k < count; k++) {
+		uint64_t bit = probe(hash, k, size);
 
 		if (((uint8_t)bits.p[1 + bit / 8] >> bit % 8 & 1) == 0)
 			return false;

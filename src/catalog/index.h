@@ -18,7 +18,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define INDEX_VERSION 1
+#define INDEX_VERSION 2
 enum { INDEX_HASHES_MAX = 256 };
 
 struct index;
