@@ -121,11 +121,12 @@ void pg_view_forwarded(struct pg_view *v, uint64_t u_offset, uint64_t now_ns);
 /* The session ended: what is still open is reported as VIEW_UNANSWERED. */
 void pg_view_end(struct pg_view *v);
 
-/* A value as text for people and exports. Text format: as it stands. Binary: by type for the usual types
- * (bool, int2/4/8, float4/8, numeric, text-like, json, jsonb, bytea, uuid, date, time, timestamp(tz), interval, oid, inet-less
- * arrays of those), else \x hexadecimal. false when it is not what the type says (then hexadecimal too). */
+/* A value as text for people and exports. Text format: as it stands. Binary: as the server would have written it
+ * (ISO dates, UTC) for the usual types: bool, ints, floats, numeric, oid, text-like, json, jsonb, xml, bytea, uuid,
+ * date, time(tz), timestamp(tz), interval, inet, cidr, macaddr, the built-in ranges and multiranges, and arrays
+ * of these; else \x hexadecimal. false when it is not what the type says (then hexadecimal too). */
 bool pg_value_text(struct buf *out, uint32_t type_oid, uint16_t format, struct str value);
-/* "int4" for 23; NULL when it is not one of the usual types. Static text. */
+/* "int4" for 23, "int4[]" for 1007; NULL when it is not one of the usual types. Static text. */
 const char *pg_type_name(uint32_t type_oid);
 
 #endif

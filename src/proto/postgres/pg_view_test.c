@@ -845,6 +845,43 @@ TEST(binary_values) {
 	            true);
 	check_value(1083, HEX("\0\0\0\x0a\xff\xff\xff\xff"), "13:07:24.640255", true);
 	check_value(99999, HEX("\x01"), "\\x01", false);
+	check_value(1266, HEX("\0\0\0\0\0\0\0\0\0\0\x1c\x20"), "00:00:00-02", true);
+	check_value(869, HEX("\2\x18\0\4\x0a\0\0\1"), "10.0.0.1/24", true);
+	check_value(869, HEX("\2\x20\0\4\x0a\0\0\1"), "10.0.0.1", true);
+	check_value(829, HEX("\1\2\3\4\5\xff"), "01:02:03:04:05:ff", true);
+}
+
+TEST(binary_floats) {
+	check_value(701, HEX("\0\0\0\0\0\0\0\1"), "5e-324", true);
+	check_value(701, HEX("\x43\x0c\x6b\xf5\x26\x34\0\0"), "1e+15", true);
+	check_value(701, HEX("\x42\xd6\xbc\xc4\x1e\x90\0\0"), "100000000000000", true);
+	check_value(701, HEX("\x3f\x1a\x36\xe2\xeb\x1c\x43\x2d"), "0.0001", true);
+	check_value(701, HEX("\xbe\xe4\xf8\xb5\x88\xe3\x68\xf1"), "-1e-05", true);
+	check_value(701, HEX("\x80\0\0\0\0\0\0\0"), "-0", true);
+	check_value(700, HEX("\x49\x74\x24\0"), "1e+06", true);
+	check_value(700, HEX("\x47\xf1\x20\x40"), "123456.5", true);
+}
+
+TEST(binary_intervals) {
+	/* microseconds, days, months */
+	check_value(1186, HEX("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), "00:00:00", true);
+	check_value(1186, HEX("\0\0\0\0\0\x0f\x42\x40\0\0\0\2\0\0\0\x0f"),
+	            "1 year 3 mons 2 days 00:00:01", true);
+	check_value(1186, HEX("\0\0\0\0\0\x0f\x42\x40\xff\xff\xff\xff\0\0\0\0"),
+	            "-1 days +00:00:01", true);
+	check_value(1186, HEX("\xff\xff\xff\xff\xff\xf0\xbd\xc0\0\0\0\1\0\0\0\0"),
+	            "1 day -00:00:01", true);
+}
+
+TEST(binary_ranges) {
+	check_value(3904, HEX("\1"), "empty", true);
+	check_value(3904, HEX("\2\0\0\0\4\0\0\0\1\0\0\0\4\0\0\0\5"), "[1,5)", true);
+	check_value(3904, HEX("\x18"), "(,)", true);
+	check_value(3908, HEX("\x12\0\0\0\x08\0\0\0\0\0\0\0\0"), "[\"2000-01-01 00:00:00\",)",
+	            true);
+	check_value(3904, HEX("\2\0\0\0\4\0\0\0\1"), "\\x020000000400000001", false);
+	check_value(4451, HEX("\0\0\0\1\0\0\0\x11\2\0\0\0\4\0\0\0\1\0\0\0\4\0\0\0\5"), "{[1,5)}",
+	            true);
 }
 
 TEST(binary_numeric) {
@@ -864,6 +901,18 @@ TEST(binary_arrays) {
 	check_value(1009, HEX("\0\0\0\1\0\0\0\0\0\0\0\x19\0\0\0\1\0\0\0\1\0\0\0\3\"a\\"),
 	            "{\"\\\"a\\\\\"}", true);
 	check_value(1007, HEX("\0\0\0\0\0\0\0\0\0\0\0\x17"), "{}", true);
+	check_value(1009,
+	            HEX("\0\0\0\1\0\0\0\0\0\0\0\x19\0\0\0\3\0\0\0\1\0\0\0\1a\0\0\0\4null\0\0\0\0"),
+	            "{a,\"null\",\"\"}", true);
+	/* two dimensions, the second from 0 */
+	check_value(1005,
+	            HEX("\0\0\0\2\0\0\0\0\0\0\0\x15\0\0\0\2\0\0\0\1\0\0\0\1\0\0\0\0"
+	                "\0\0\0\2\0\1\0\0\0\2\0\2"),
+	            "[1:2][0:0]={{1},{2}}", true);
+	check_value(3905,
+	            HEX("\0\0\0\1\0\0\0\0\0\0\x0f\x40\0\0\0\1\0\0\0\1\0\0\0\x11"
+	                "\2\0\0\0\4\0\0\0\1\0\0\0\4\0\0\0\5"),
+	            "{\"[1,5)\"}", true);
 	check_value(1007, HEX("\0\0\0\1\0\0\0\0\0\0\0\x17\x7f\xff\xff\xff\0\0\0\1"),
 	            "\\x000000010000000000000017"
 	            "7fffffff00000001",
