@@ -173,6 +173,10 @@
 	  RELOAD, \
 	  "Replication connections (pg_basebackup, pg_receivewal, logical decoding). They read all of a " \
 	  "database, or of the whole server, by a protocol in which single rows are not told apart.") \
+	X(C_PROOF, C, "spec.proof", ENUM, proof, "password|scram|oauth", "password", RELOAD, \
+	  "How a client proves itself when its user name has no +hint. password: the token as the password, " \
+	  "in clear inside TLS. scram: SCRAM-SHA-256 with a token of `hansard token`, whose key id must be " \
+	  "the hint then. oauth: OAUTHBEARER.") \
 	X(C_SESSION_MAX, C, "spec.session_max", DURATION, session_max_ns, "1s..365d", "8h", \
 	  RELOAD, "Longest life of a session; it ends at the next idle moment.") \
 	X(C_CONNECT_TIMEOUT, C, "spec.connect_timeout", DURATION, connect_ns, "100ms..2m", "10s", \

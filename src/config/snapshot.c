@@ -16,7 +16,7 @@
 #include "base/rd.h"
 
 #define MAGIC STR("HSNP")
-enum { VERSION = 2, LISTENER_MIN = 4, TARGET_MIN = 5, TLS_LAST = 3 };
+enum { VERSION = 3, LISTENER_MIN = 4, TARGET_MIN = 6, TLS_LAST = 3, PROOF_LAST = 2 };
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
 static int str_cmp(struct str a, struct str b) {
@@ -51,6 +51,7 @@ static void put_content(struct buf *b, const struct snapshot *s) {
 		w_vstr(b, t->connection);
 		w_vstr(b, t->protocol);
 		w_u8(b, t->tls);
+		w_u8(b, t->proof);
 		w_vstr(b, t->ca_pem);
 		w_vstr(b, t->server_name);
 	}
@@ -135,11 +136,12 @@ static void get_targets(struct rd *r, struct snapshot *s) {
 		t->connection = rd_vstr(r);
 		t->protocol = rd_vstr(r);
 		t->tls = rd_u8(r);
+		t->proof = rd_u8(r);
 		t->ca_pem = rd_vstr(r);
 		t->server_name = rd_vstr(r);
 		bool is_sorted = i == 0 || str_cmp(s->targets[i - 1].connection, t->connection) < 0;
 
-		if (t->tls > TLS_LAST || !is_sorted)
+		if (t->tls > TLS_LAST || t->proof > PROOF_LAST || !is_sorted)
 			rd_fail(r);
 	}
 }

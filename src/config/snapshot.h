@@ -6,13 +6,13 @@
  * inside are the listeners' TLS leaf keys (DESIGN §3 says that the worker holds them).
  *
  * Layout (little-endian, buf.h/rd.h):
- *   "HSNP" u32 version 2
+ *   "HSNP" u32 version 3
  *   vstr content   what the hash covers
  *   vstr keys      per listener: vstr key PEM (empty without TLS)
  * content: 32 bytes SHA-256 of the effective configuration, u32 sessions_max, u32 preadmission_max,
  *          u64 admission_ns; vstr domain; u32 count, per listener: vstr protocol, vstr address, u8 has_tls, vstr
  *          certificate chain PEM; u32 count, per target: vstr connection, vstr protocol, u8 tls,
- *          vstr CA PEM, vstr server name
+ *          u8 proof, vstr CA PEM, vstr server name
  *
  * The hash of a snapshot is SHA-256 of content, so it names the whole policy and no key.
  */
@@ -39,6 +39,7 @@ struct snapshot_target {
 	struct str connection;
 	struct str protocol;
 	uint8_t tls;       /* enum config_tls, same numbers as enum tls_mode of session/proto.h */
+	uint8_t proof;     /* enum config_proof, same numbers as enum proof_method */
 	struct str ca_pem; /* empty: the system's roots */
 	struct str server_name; /* for SNI and verify-full; empty for Unix sockets */
 };

@@ -21,7 +21,7 @@ static void build(struct buf *b, uint8_t hash[SHA256_SIZE], const char *key) {
 		  .tls = 3,
 		  .ca_pem = STR("ca"),
 		  .server_name = STR("db") },
-		{ .connection = STR("ab"), .protocol = STR("postgres") },
+		{ .connection = STR("ab"), .protocol = STR("postgres"), .proof = 2 },
 		{ .connection = STR("b"), .protocol = STR("postgres"), .tls = 1 },
 	};
 	struct snapshot s = { .sessions_max = 7,
@@ -57,6 +57,7 @@ TEST(snapshot_round_trip) {
 	CHECK_EQ_STR(s.domain, STR("pg.example"));
 	CHECK_EQ_STR(s.listeners[0].key_pem, STR("key"));
 	CHECK(!s.listeners[1].has_tls);
+	CHECK(s.targets[0].proof == 0 && s.targets[1].proof == 2);
 	for (size_t i = 0; i < s.target_count; i++)
 		CHECK(snapshot_target_find(&s, s.targets[i].connection) == &s.targets[i]);
 	CHECK(snapshot_target_find(&s, STR("aa")) == NULL);

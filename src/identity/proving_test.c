@@ -297,89 +297,89 @@ TEST(scram_final_every_byte) {
 
 /* ---- OAUTHBEARER ---- */
 
-TEST(oauthbearer_forms) {
-	static const struct {
-		struct str message;
-		const char *token; /* NULL: refused */
-	} forms[] = {
-		{ STR("n,,\x01"
-		      "auth=Bearer abc.DEF-_~+/1==\x01\x01"),
-		  "abc.DEF-_~+/1==" },
-		{ STR("y,,\x01"
-		      "auth=bearer abc\x01\x01"),
-		  "abc" },
-		{ STR("n,,\x01"
-		      "host=h\x01port=5432\x01"
-		      "auth=Bearer abc\x01\x01"),
-		  "abc" },
-		{ STR("n,,\x01"
-		      "auth=Bearer   abc\x01\x01"),
-		  "abc" },
-		{ STR("n,,\x01"
-		      "auth=\x01\x01"),
-		  "" },
-		{ STR("n,,\x01\x01"), NULL },
-		{ STR("n,,\x01"), NULL },
-		{ STR("n,,"), NULL },
-		{ STR(""), NULL },
-		{ STR("\x01"), NULL },
-		{ STR("p=tls-server-end-point,,\x01"
-		      "auth=Bearer abc\x01\x01"),
-		  NULL },
-		{ STR("n,a=bob,\x01"
-		      "auth=Bearer abc\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer abc\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer abc"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer abc\x01\x01x"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer abc\x01\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer a bc\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer a\0c\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer ===\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer \x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Basic abc\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "auth=Bearer abc\x01"
-		      "auth=Bearer abc\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "au1h=Bearer abc\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "=x\x01"
-		      "auth=Bearer abc\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "host\x01"
-		      "auth=Bearer abc\x01\x01"),
-		  NULL },
-		{ STR("n,,\x01"
-		      "host=\x02\x01"
-		      "auth=Bearer abc\x01\x01"),
-		  NULL },
-	};
+static const struct {
+	struct str message;
+	const char *token; /* NULL: refused */
+} forms[] = {
+	{ STR("n,,\x01"
+	      "auth=Bearer abc.DEF-_~+/1==\x01\x01"),
+	  "abc.DEF-_~+/1==" },
+	{ STR("y,,\x01"
+	      "auth=bearer abc\x01\x01"),
+	  "abc" },
+	{ STR("n,,\x01"
+	      "host=h\x01port=5432\x01"
+	      "auth=Bearer abc\x01\x01"),
+	  "abc" },
+	{ STR("n,,\x01"
+	      "auth=Bearer   abc\x01\x01"),
+	  "abc" },
+	{ STR("n,,\x01"
+	      "auth=\x01\x01"),
+	  "" },
+	{ STR("n,,\x01\x01"), NULL },
+	{ STR("n,,\x01"), NULL },
+	{ STR("n,,"), NULL },
+	{ STR(""), NULL },
+	{ STR("\x01"), NULL },
+	{ STR("p=tls-server-end-point,,\x01"
+	      "auth=Bearer abc\x01\x01"),
+	  NULL },
+	{ STR("n,a=bob,\x01"
+	      "auth=Bearer abc\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer abc\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer abc"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer abc\x01\x01x"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer abc\x01\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer a bc\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer a\0c\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer ===\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer \x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Basic abc\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "auth=Bearer abc\x01"
+	      "auth=Bearer abc\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "au1h=Bearer abc\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "=x\x01"
+	      "auth=Bearer abc\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "host\x01"
+	      "auth=Bearer abc\x01\x01"),
+	  NULL },
+	{ STR("n,,\x01"
+	      "host=\x02\x01"
+	      "auth=Bearer abc\x01\x01"),
+	  NULL },
+};
 
+TEST(oauthbearer_forms) {
 	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
 		struct str token = STR("untouched");
 		int rc = oauthbearer_parse(&token, forms[i].message);

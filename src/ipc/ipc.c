@@ -110,6 +110,8 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_DIAL:
 	case IPC_CANCEL:
 	case IPC_GRANTS:
+	case IPC_PROVE:
+	case IPC_PROOF_GONE:
 		return (struct route){ WORKER, KEEPER, 0 };
 	case IPC_GRANT:
 	case IPC_DIALED:
@@ -119,6 +121,7 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_LOGIN_REPLY:
 	case IPC_CANCEL_DO:
 	case IPC_KILL:
+	case IPC_PROVED:
 		return (struct route){ KEEPER, WORKER, 0 };
 	case IPC_OPEN:
 	case IPC_ACT:

@@ -59,7 +59,8 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(20, ADMIT, "WK: worker → keeper: see session/admit.h") \
 	X(21, GRANT, \
 	  "WK: keeper → worker: see session/admit.h; one descriptor, the connected target") \
-	X(22, REFUSE, "WK: keeper → worker: i32 code, vstr text for the client") \
+	X(22, REFUSE, \
+	  "WK: keeper → worker: i32 code, vstr text for the client, vstr challenge to say before it (empty: none)") \
 	X(23, LOGIN_STEP, \
 	  "WK: worker → keeper: u64 grant, vstr server bytes, vstr channel binding") \
 	X(24, LOGIN_REPLY, \
@@ -73,6 +74,11 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(31, SNAPSHOT, "WK: keeper → worker: one descriptor, a sealed memfd (config/snapshot.h)") \
 	X(32, GRANTS, \
 	  "WK: worker → keeper, after a keeper restart: grants it still serves (count; u64 grant, u32 slot, u32 generation, vstr key, vstr connection, vstr role)") \
+	X(33, PROVE, \
+	  "WK: worker → keeper: u64 exchange, vstr connection, vstr hint, vstr mechanism, vstr client's first message, vstr tls-server-end-point of our certificate (empty: none), vstr client address") \
+	X(34, PROVED, \
+	  "WK: keeper → worker, answer to PROVE when all is well, else REFUSE: vstr server's first message") \
+	X(35, PROOF_GONE, "WK: worker → keeper: u64 exchange: that client has gone") \
 	/* keeper and recorder */ \
 	X(40, OPEN, \
 	  "KR: keeper → recorder: u16 ring, u32 slot, u32 generation, 16 bytes sid, u8 durable, u64 bytes quota, vstr open JSON") \

@@ -260,11 +260,35 @@ static int who_of(struct conn *c, json_t *ask, struct arena *a, struct who *w) {
 	return rc;
 }
 
-static int token_store(struct keeper *k, const char *token, const struct token_row *row) {
-	uint8_t hash[SHA256_SIZE];
+/* Hash and verifier; of the token itself nothing. */
+static int token_store(struct keeper *k, const char *token, struct token_row *row) {
+	uint8_t hash[SHA256_SIZE], salt[SCRAM_VERIFIER_SALT];
 	int rc = token_hash(hash, str_of(token));
 
-	return rc < 0 ? rc : state_token_put(k->state, hash, row);
+	if (rc < 0)
+		return rc;
+	prove_salt(k, row->id, salt);
+	scram_verifier_make(&row->verifier, str_of(token), salt);
+	row->has_verifier = true;
+	rc = state_token_put(k->state, hash, row);
+	wipe(&row->verifier, sizeof(row->verifier));
+	return rc;
+}
+
+/* The user name with which SCRAM finds the token; null when it is good for several connections. */
+static void put_user(struct jw *j, const struct config *c, const struct who *w, const char *id) {
+	struct str connection = w->connection;
+	char user[CONFIG_NAME_MAX + SHORT_ID_SIZE + 2];
+
+	if (connection.n == 0 && c->connection_count == 1)
+		connection = c->connections->name;
+	jw_key(j, "user");
+	if (connection.n == 0) {
+		jw_null(j);
+		return;
+	}
+	(void)snprintf(user, sizeof(user), "%.*s+%s", STR_ARG(connection), id);
+	jw_str(j, str_of(user));
 }
 
 /* The act tells all of the token but the token. */
@@ -312,6 +336,8 @@ static void token_issue(struct conn *c, const struct who *w, uint64_t ttl) {
 
 		jw_kv_z(&j, "token", token);
 		jw_kv_z(&j, "id", id);
+		jw_kv_z(&j, "key_id", id);
+		put_user(&j, c->k->rt->config, w, id);
 		jw_kv_str(&j, "subject", w->subject);
 		jw_kv_u64(&j, "expires_wall_ns", row.expires_wall_ns);
 		answer_end(&j, true);

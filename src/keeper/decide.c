@@ -28,7 +28,7 @@ enum refuse_reason refuse_reason_of(struct str name) {
 }
 
 static enum refuse_reason wrong_with_proof(const struct decide_ask *ask) {
-	if (ask->admit->proof_kind != PROOF_PASSWORD || ask->proof == PROOF_IS_MALFORMED)
+	if (ask->admit->proof_kind == PROOF_NONE || ask->proof == PROOF_IS_MALFORMED)
 		return REFUSE_MALFORMED;
 	if (ask->proof == PROOF_IS_REFUSED)
 		return ask->proof_reason;
@@ -82,12 +82,30 @@ static struct str database_of(const struct config_connection *c, const struct co
 	return STR_NONE;
 }
 
+/* The worker asked for the proof that the hint names; where there is none, for the connection's. */
+static bool is_hint_kept(const struct admit *a) {
+	bool is_oauth = str_is(a->hint, "oauth");
+
+	switch (a->proof_kind) {
+	case PROOF_PASSWORD:
+		return a->hint.n == 0;
+	case PROOF_BEARER:
+		return a->hint.n == 0 || is_oauth;
+	case PROOF_SCRAM:
+		return a->hint.n != 0 && !is_oauth;
+	case PROOF_NONE:
+	case PROOF_KIND_COUNT:
+		break;
+	}
+	return false;
+}
+
 static enum refuse_reason check_reach(const struct config *c, const struct decide_ask *ask,
                                       struct decision *d) {
 	const struct admit *a = ask->admit;
 	struct str role = a->role.n != 0 ? a->role : STR("default");
 
-	if (a->hint.n != 0)
+	if (!is_hint_kept(a))
 		return REFUSE_HINT;
 	if (ask->who->connection.n != 0 && !str_eq(ask->who->connection, a->connection))
 		return REFUSE_RESTRICTED;

@@ -67,7 +67,34 @@
 	  "the token is good, but a claim that its mapping needs is missing or unfit", \
 	  "see the detail; write {claim?} for a claim that may be missing") \
 	X(HINT, "unknown-hint", H_EREFUSED, \
-	  "the user name had a +hint that names no way to prove", "connect as [role.]connection") \
+	  "the proof is not of the kind that the +hint of the user name asks for", \
+	  "no hint: password; +oauth: OAUTHBEARER; +KEY of `hansard token`: SCRAM-SHA-256") \
+	X(SCRAM_FORM, "scram-malformed", H_EREFUSED, \
+	  "the client's SCRAM message was malformed, or of a mechanism that was not offered", \
+	  "find out what program that is; libpq and the drivers in docs/connecting.md are known to work") \
+	X(SCRAM_DOWNGRADE, "scram-downgrade", H_EREFUSED, \
+	  "the client did not see that SCRAM-SHA-256-PLUS was offered to it", \
+	  "somebody between client and gateway may take offers away: find out who ends TLS there") \
+	X(SCRAM_BINDING, "scram-channel-binding", H_EREFUSED, \
+	  "the client bound its proof to another certificate than the gateway's", \
+	  "somebody sits between client and gateway, or ends TLS there with a certificate of its own") \
+	X(SCRAM_KEY, "scram-unknown-key", H_EREFUSED, "no token has the key id in the user name", \
+	  "take the user name that `hansard token` printed; check which gateway the token is of") \
+	X(SCRAM_OLD, "scram-old-token", H_EREFUSED, \
+	  "the token was issued by a version that kept no SCRAM verifier", \
+	  "issue a new one with `hansard token`, or give it as the password without a hint") \
+	X(SCRAM_PROOF, "scram-wrong-proof", H_EREFUSED, \
+	  "the password was not the token with that key id", \
+	  "token and key id in the user name must be of one `hansard token`") \
+	X(SCRAM_GONE, "scram-interrupted", H_EKEEPER, \
+	  "the keeper was restarted in the middle of the proof, or it took too long", \
+	  "connect again") \
+	X(SCRAM_BUSY, "scram-busy", H_EBUSY, \
+	  "too many clients are proving themselves at the same time", \
+	  "connect again later; lower spec.limits.preadmission if it is above 8192") \
+	X(OAUTH_DISCOVERY, "oauth-discovery", H_EREFUSED, \
+	  "the client showed no token and asked where to get one, and was told", \
+	  "nothing: clients of OAUTHBEARER do so before their first token") \
 	X(RESTRICTED, "token-for-other-connection", H_EREFUSED, \
 	  "the token is restricted to another connection", \
 	  "issue one without --connection, or for this") \

@@ -14,6 +14,7 @@
  * 3. The proof is wiped from the packet before this file returns to the loop.
  */
 #include "base/clock.h"
+#include "identity/oauthbearer.h"
 #include "keeper/grants_priv.h"
 
 enum { ARENA_MAX = 128 * 1024, TEXT_MAX_ = 160 };
@@ -22,6 +23,9 @@ static_assert((int)CONFIG_TLS_VERIFY_FULL == (int)TLS_VERIFY_FULL &&
                       (int)CONFIG_TLS_VERIFY_CA == (int)TLS_VERIFY_CA &&
                       (int)CONFIG_TLS_REQUIRE == (int)TLS_REQUIRE,
               "TLS modes");
+static_assert((int)CONFIG_PROOF_SCRAM == (int)PROVE_BY_SCRAM &&
+                      (int)CONFIG_PROOF_OAUTH == (int)PROVE_BY_OAUTH,
+              "proofs");
 static_assert((int)CONFIG_BOTH_WAYS == (int)DURABLE_BOTH_WAYS &&
                       (int)CONFIG_ASYNC == (int)DURABLE_ASYNC &&
                       (int)CONFIG_OPEN == (int)HYGIENE_OPEN,
@@ -109,13 +113,14 @@ void grant_free(struct keeper *k, struct grant_row *g) {
 
 /* ---- refusing ---- */
 
-static void send_refuse(struct keeper *k, uint64_t worker_id, int code, const char *text) {
+static void send_refuse(struct keeper *k, const struct refuse_to *to, int code, const char *text) {
 	struct buf b;
 
 	buf_init(&b, 4096);
 	w_u32(&b, (uint32_t)code);
 	w_vstr(&b, str_of(text));
-	(void)chan_send(&k->chan[ROLE_WORKER], IPC_REFUSE, worker_id, buf_peek(&b));
+	w_vstr(&b, to->challenge);
+	(void)chan_send(&k->chan[ROLE_WORKER], IPC_REFUSE, to->worker_id, buf_peek(&b));
 	buf_fini(&b);
 }
 
@@ -142,17 +147,16 @@ static const char *told(int code) {
 	}
 }
 
-/* what: reason, source, detail; session: its short id if it is on the record, or NULL. */
-static void refuse(struct keeper *k, uint64_t worker_id, struct refusal *what,
-                   const char *session) {
+void grants_refuse(struct keeper *k, const struct refuse_to *to, struct refusal *what) {
 	int code = refuse_text(what->reason)->code;
 	char ref[SHORT_ID_SIZE], text[TEXT_MAX_];
 
 	what->last_wall_ns = wall_ns();
 	refusals_add(k->refusals, what, loop_now(k->loop), ref);
 	(void)snprintf(text, sizeof(text), "%s (ref %s%s%s)", told(code), ref,
-	               session != NULL ? ", session " : "", session != NULL ? session : "");
-	send_refuse(k, worker_id, code, text);
+	               to->session != NULL ? ", session " : "",
+	               to->session != NULL ? to->session : "");
+	send_refuse(k, to, code, text);
 }
 
 static void abandon(struct keeper *k, const uint8_t sid[SID_SIZE], const char *reason) {
@@ -176,7 +180,11 @@ void grant_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason
 	               g->subject, detail);
 	if (g->state == GRANT_CONNECTING)
 		abandon(k, g->sid, refuse_text(reason)->name);
-	refuse(k, g->worker_id, &what, g->state == GRANT_CONNECTING ? g->short_id : NULL);
+	grants_refuse(k,
+	              &(struct refuse_to){ .worker_id = g->worker_id,
+	                                   .session = g->state == GRANT_CONNECTING ? g->short_id
+	                                                                           : NULL },
+	              &what);
 	grant_free(k, g);
 }
 
@@ -192,8 +200,7 @@ static void asked_load(struct keeper *k, struct asked *a) {
 	a->ask.is_draining = k->is_draining;
 }
 
-/* Printable, for acts and logs: names that a client made up. */
-static void clean(char *out, size_t cap, struct str s) {
+void grants_clean(char *out, size_t cap, struct str s) {
 	size_t n = 0;
 
 	for (size_t i = 0; i < s.n && n + 1 < cap; i++)
@@ -204,10 +211,20 @@ static void clean(char *out, size_t cap, struct str s) {
 /* Not the client's fault, or proven who it is: no wrong proof. */
 static bool is_wrong_proof(const struct asked *a, enum refuse_reason reason) {
 	if (reason == REFUSE_NO_MAPPING || reason == REFUSE_MAPPING ||
-	    reason == REFUSE_TOKEN_KEYS_GONE || reason == REFUSE_LOCAL_OFF)
+	    reason == REFUSE_TOKEN_KEYS_GONE || reason == REFUSE_LOCAL_OFF ||
+	    reason == REFUSE_OAUTH_DISCOVERY || reason == REFUSE_SCRAM_GONE)
 		return false;
 	return a->ask.proof != PROOF_IS_FOUND || reason == REFUSE_EXPIRED ||
 	       reason == REFUSE_REVOKED;
+}
+
+/* OAUTHBEARER says where tokens are to be had, to whoever showed none that will do. */
+static void put_challenge(const struct keeper *k, const struct asked *a, enum refuse_reason reason,
+                          struct buf *b) {
+	const struct config_issuer *first = k->rt->config->gateway.issuers;
+
+	if (a->m.admit.proof_kind == PROOF_BEARER && refuse_text(reason)->code == H_EREFUSED)
+		oauthbearer_refusal(b, first != NULL ? first->issuer : STR_NONE);
 }
 
 static void refuse_asked(struct keeper *k, const struct asked *a, uint64_t worker_id,
@@ -218,15 +235,25 @@ static void refuse_asked(struct keeper *k, const struct asked *a, uint64_t worke
 	if (is_wrong_proof(a, reason))
 		refusals_wrong_proof(k->refusals, a->source, loop_now(k->loop));
 	memcpy(what.source, a->source, sizeof(what.source));
-	clean(connection, sizeof(connection), a->m.admit.connection);
-	clean(role, sizeof(role), a->m.admit.role);
-	clean(subject, sizeof(subject), a->ask.who != NULL ? a->who.subject : STR("not proven"));
-	clean(why, sizeof(why), str_of(reason == REFUSE_STORE ? k->store_reason : a->wrong.text));
+	grants_clean(connection, sizeof(connection), a->m.admit.connection);
+	grants_clean(role, sizeof(role), a->m.admit.role);
+	grants_clean(subject, sizeof(subject),
+	             a->ask.who != NULL ? a->who.subject : STR("not proven"));
+	grants_clean(why, sizeof(why),
+	             str_of(reason == REFUSE_STORE ? k->store_reason : a->wrong.text));
 	(void)snprintf(what.detail, sizeof(what.detail),
 	               "connection %s, role %s, subject %.100s%s%s", connection,
 	               role[0] != '\0' ? role : "default", subject, why[0] != '\0' ? ": " : "",
 	               why);
-	refuse(k, worker_id, &what, NULL);
+	struct buf challenge;
+
+	buf_init(&challenge, 4096);
+	put_challenge(k, a, reason, &challenge);
+	grants_refuse(k,
+	              &(struct refuse_to){ .worker_id = worker_id,
+	                                   .challenge = buf_peek(&challenge) },
+	              &what);
+	buf_fini(&challenge);
 }
 
 static struct grant_row *row_new(struct keeper *k, const struct asked *a, const struct decision *d,
@@ -248,6 +275,7 @@ static struct grant_row *row_new(struct keeper *k, const struct asked *a, const 
 	g->slot = a->m.slot;
 	g->generation = a->m.generation;
 	g->cancel_key_size = a->m.admit.cancel_key_size;
+	memcpy(g->server_final, a->server_final, sizeof(g->server_final));
 	g->is_replication = a->m.admit.wants_replication;
 	memcpy(g->source, a->source, sizeof(g->source));
 	bool ok = str_copy(g->connection, sizeof(g->connection), d->connection->name) &&
@@ -310,9 +338,12 @@ static void admit_decided(struct keeper *k, struct asked *a, const struct decisi
 		refuse_asked(k, a, worker_id, REFUSE_INTERNAL);
 		return;
 	}
-	struct open_facts f = {
-		.k = k, .d = d, .who = &a->who, .m = &a->m, .wall_ns = g->opened_wall_ns
-	};
+	struct open_facts f = { .k = k,
+		                .d = d,
+		                .who = &a->who,
+		                .m = &a->m,
+		                .way = &a->way,
+		                .wall_ns = g->opened_wall_ns };
 
 	if (keep_open(k, g, &f))
 		grant_step(k, g);
@@ -343,7 +374,8 @@ bool admit_judge(struct keeper *k, uint64_t worker_id, struct str body, bool is_
 			refuse_asked(k, &a, worker_id, d.reason);
 	} else {
 		chan_refused(&k->chan[ROLE_WORKER], "ADMIT");
-		send_refuse(k, worker_id, H_EKEEPER, "not admitted");
+		send_refuse(k, &(struct refuse_to){ .worker_id = worker_id }, H_EKEEPER,
+		            "not admitted");
 	}
 	arena_free(&a.arena);
 	return is_judged;
@@ -486,7 +518,8 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 		       .results = { .kind = (enum depth_kind)g->conn->results.kind,
 		                    .rows = g->conn->results.rows },
 		       .keeps_credentials = g->conn->credentials == CONFIG_CREDENTIALS_KEEP,
-		       .cancel_key_size = g->cancel_key_size },
+		       .cancel_key_size = g->cancel_key_size,
+		       .server_final = str_of(g->server_final) },
 	};
 	struct buf b;
 
@@ -574,7 +607,7 @@ void grants_on_connected(struct keeper *k, struct ipc_msg *m) {
 		row_live(k, g, fd);
 		return;
 	}
-	clean(why, sizeof(why), text);
+	grants_clean(why, sizeof(why), text);
 	log_warn("keeper.target.unreachable", kv_z("connection", g->connection),
 	         kv_z("reason", why));
 	grant_fail(k, g, REFUSE_TARGET, why);

@@ -148,6 +148,10 @@ static void on_cancel(struct keeper *k, const struct ipc_msg *m) {
 void grants_on_worker(struct keeper *k, struct ipc_msg *m) {
 	if (m->type == IPC_ADMIT)
 		grants_on_admit(k, m);
+	else if (m->type == IPC_PROVE)
+		grants_on_prove(k, m);
+	else if (m->type == IPC_PROOF_GONE)
+		grants_on_proof_gone(k, m);
 	else if (m->type == IPC_LOGIN_STEP)
 		on_login_step(k, m);
 	else if (m->type == IPC_SESSION_GONE)

@@ -17,6 +17,8 @@ struct asked {
 	struct admit_msg m;
 	struct decide_ask ask;
 	struct who who;
+	struct proof_way way;
+	char server_final[SCRAM_SERVER_FINAL_SIZE]; /* PROOF_SCRAM that was right */
 	struct err wrong; /* why an OIDC token is refused, for the operator */
 	char source[REFUSE_SOURCE_SIZE];
 	struct arena *arena;
@@ -24,6 +26,10 @@ struct asked {
 /* Looks the proof up (grants_proof.c). False when the verdict must wait for an issuer's keys; never
  * when is_last. */
 bool proof_look(struct keeper *k, struct asked *a, bool is_last);
+/* The end of an exchange (prove.c). */
+void proof_scram(struct keeper *k, struct asked *a);
+/* A token of state.db, or why there is none (rc): a database that fails counts as not known. */
+void proof_of_token(struct asked *a, int rc, const struct token_row *row);
 /* Keeps an admission until keys came, or for a few seconds. False when too many wait. */
 bool proof_wait(struct keeper *k, uint64_t worker_id, struct str body);
 /* Judges an admission; body is ADMIT's. False when it must wait. */
@@ -42,6 +48,17 @@ void grant_login_over(struct grant_row *g);
 /* Ends an admission that had been decided well: ABANDON if it was opened, REFUSE, free. */
 void grant_fail(struct keeper *k, struct grant_row *g, enum refuse_reason reason,
                 const char *detail);
+
+/* To whom, and what besides the reason. */
+struct refuse_to {
+	uint64_t worker_id;
+	const char *session;  /* its short id if it is on the record, or NULL */
+	struct str challenge; /* of OAUTHBEARER, to be said before */
+};
+/* what: reason, source, detail. */
+void grants_refuse(struct keeper *k, const struct refuse_to *to, struct refusal *what);
+/* Printable, for acts and logs: names that a client made up. */
+void grants_clean(char *out, size_t cap, struct str s);
 
 /* A question on behalf of a grant, with a time limit. */
 struct op *grant_op(struct keeper *k, enum op_kind kind, const struct grant_row *g,

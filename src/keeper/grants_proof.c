@@ -1,13 +1,14 @@
 /*
  * grants_proof.c: what a client's proof proves; admissions that wait for an issuer's keys.
  *
- * Two kinds of proof come as a password: a credential of the local issuer (looked up by its hash) and a
+ * Two kinds of proof come as a password, or by OAUTHBEARER: a credential of the local issuer (looked up by its hash) and a
  * signed token of an OIDC issuer (oidc.h). Which one it is shows at its first bytes. Keys are fetched by
  * egress; an admission that needs keys which are under way is kept, proof and all, and judged again
  * when something came. After PROOF_WAIT_S it is refused. At most KEEPER_PROOFS_MAX wait; what waits is
  * wiped when it goes.
  */
 #include "base/clock.h"
+#include "identity/oauthbearer.h"
 #include "identity/token.h"
 #include "keeper/grants_priv.h"
 
@@ -22,11 +23,27 @@ struct waiting {
 
 /* ---- proofs ---- */
 
-/* A database that fails counts as a token that is not known. */
+void proof_of_token(struct asked *a, int rc, const struct token_row *row) {
+	struct err e = { 0 };
+
+	a->ask.proof = PROOF_IS_UNKNOWN;
+	if (rc == 0)
+		rc = who_parse(&a->who, a->arena, row->who, &e);
+	if (rc < 0 && rc != H_ENOTFOUND)
+		log_error("keeper.state.failed", kv_z("what", "token"), kv_err(rc));
+	if (rc < 0)
+		return;
+	a->who.credential = row->id;
+	a->who.proof_expires_wall_ns = row->expires_wall_ns;
+	a->ask.proof = PROOF_IS_FOUND;
+	a->ask.who = &a->who;
+	a->ask.expires_wall_ns = row->expires_wall_ns;
+	a->ask.revoked_wall_ns = row->revoked_wall_ns;
+}
+
 static void prove_local(struct keeper *k, struct asked *a) {
 	uint8_t hash[SHA256_SIZE];
 	struct token_row row = { 0 };
-	struct err e = { 0 };
 
 	a->ask.proof = PROOF_IS_MALFORMED;
 	if (token_hash(hash, a->m.admit.proof) < 0)
@@ -36,21 +53,9 @@ static void prove_local(struct keeper *k, struct asked *a) {
 		a->ask.proof_reason = REFUSE_LOCAL_OFF;
 		return;
 	}
-	a->ask.proof = PROOF_IS_UNKNOWN;
 	int rc = state_token_get(k->state, hash, a->arena, &row);
 
-	if (rc == 0)
-		rc = who_parse(&a->who, a->arena, row.who, &e);
-	if (rc < 0 && rc != H_ENOTFOUND)
-		log_error("keeper.state.failed", kv_z("what", "token"), kv_err(rc));
-	if (rc < 0)
-		return;
-	a->who.credential = row.id;
-	a->who.proof_expires_wall_ns = row.expires_wall_ns;
-	a->ask.proof = PROOF_IS_FOUND;
-	a->ask.who = &a->who;
-	a->ask.expires_wall_ns = row.expires_wall_ns;
-	a->ask.revoked_wall_ns = row.revoked_wall_ns;
+	proof_of_token(a, rc, &row);
 }
 
 static enum refuse_reason reason_of(enum token_wrong wrong) {
@@ -95,8 +100,20 @@ static bool prove_oidc(struct keeper *k, struct asked *a, bool is_last) {
 
 bool proof_look(struct keeper *k, struct asked *a, bool is_last) {
 	bool is_oidc = k->rt->config->gateway.issuers != NULL;
+	enum proof_kind kind = a->m.admit.proof_kind;
 
-	if (is_oidc && a->m.admit.proof_kind == PROOF_PASSWORD && jwt_looks(a->m.admit.proof))
+	a->way = (struct proof_way){ .mechanism = kind == PROOF_BEARER ? OAUTHBEARER : "",
+		                     .binding = "none" };
+	if (kind == PROOF_SCRAM) {
+		proof_scram(k, a);
+		return true;
+	}
+	if (kind == PROOF_BEARER && a->m.admit.proof.n == 0) {
+		a->ask.proof = PROOF_IS_REFUSED;
+		a->ask.proof_reason = REFUSE_OAUTH_DISCOVERY;
+		return true;
+	}
+	if (is_oidc && kind != PROOF_NONE && jwt_looks(a->m.admit.proof))
 		return prove_oidc(k, a, is_last);
 	prove_local(k, a);
 	return true;
@@ -190,6 +207,7 @@ void proofs_peer_gone(struct keeper *k, enum role peer) {
 		oidc_fetcher_gone(k->oidc, loop_now(k->loop));
 	if (peer != ROLE_WORKER)
 		return;
+	prove_drop_all(k);
 	list_each_safe (it, tmp, &k->proofs)
 		waiting_free(k, container_of(it, struct waiting, link));
 }

@@ -350,6 +350,7 @@ static void on_beat(struct timer *t) {
 		chan_tell_cut(&k->chan[i]);
 	grants_expire(k);
 	proofs_beat(k);
+	prove_beat(k);
 	acts_beat(k);
 	(void)refusals_beat(k->refusals, now);
 	(void)refusals_beat(k->cancels, now);
@@ -500,6 +501,7 @@ int keeper_setup(struct keeper *k, struct start *s) {
 	list_init(&k->acts);
 	list_init(&k->waiting);
 	proofs_setup(k);
+	prove_setup(k);
 	k->grants = map_new(MAP_MAX);
 	k->ops = map_new(KEEPER_PENDING_MAX + 64);
 	k->keys = map_new(MAP_MAX);
@@ -590,6 +592,7 @@ void keeper_fini(struct keeper *k) {
 		chan_close(&k->chan[i]);
 	grants_free(k);
 	proofs_free(k);
+	prove_free(k);
 	acts_free(k);
 	refusals_free(&k->refusals);
 	refusals_free(&k->cancels);
@@ -600,6 +603,7 @@ void keeper_fini(struct keeper *k) {
 	state_close(&k->state);
 	wipe(k->seed, sizeof(k->seed));
 	wipe(k->hide_key, sizeof(k->hide_key));
+	wipe(k->prove_key, sizeof(k->prove_key));
 	free(k->store);
 	free(k->packet);
 	loop_free(&k->loop);

@@ -439,6 +439,8 @@ void lab_admit(struct lab *l, uint64_t id, const struct lab_asking *a) {
 		.admit = { .connection = str_of(a->connection != NULL ? a->connection : "shop"),
 		           .role = str_of(a->role),
 		           .database = str_of(a->database),
+		           .hint = str_of(a->hint),
+		           .proof_kind = a->kind,
 		           .proof = str_of(a->token),
 		           .client_app = STR("psql"),
 		           .wants_replication = a->wants_replication,
@@ -446,6 +448,7 @@ void lab_admit(struct lab *l, uint64_t id, const struct lab_asking *a) {
 		           .cancel_key_size = a->key_size != 0 ? a->key_size : CANCEL_KEY_SHORT },
 		.client_address = str_of(a->address != NULL ? a->address : "10.1.2.3:55"),
 		.client_tls = STR("TLSv1.3 X"),
+		.exchange = a->exchange,
 	};
 	struct buf b;
 
@@ -465,6 +468,7 @@ bool lab_refused(struct lab *l, uint64_t id, int code, char ref[16]) {
 	struct str text = rd_vstr(&r);
 	size_t at = str_find(text, '(');
 
+	ok = ok && CHECK(str_copy(l->challenge, sizeof(l->challenge), rd_vstr(&r)));
 	/* Only who could not prove itself, or may not, is told nothing. */
 	ok = ok && CHECK_EQ_I(rd_done(&r), 0) &&
 	     CHECK_EQ_I(str_starts(text, STR("not admitted (ref ")), code == H_EREFUSED) &&

@@ -28,6 +28,7 @@ struct lab {
 	struct buf open_json;
 	unsigned abandoned; /* ABANDONs that nobody asked for yet */
 	uint8_t abandoned_sid[16];
+	char challenge[512]; /* of the last refusal */
 	uint8_t *packet;
 };
 
@@ -71,6 +72,9 @@ struct lab_asking {
 	uint32_t slot;
 	uint8_t key_size; /* 0: CANCEL_KEY_SHORT */
 	bool wants_replication, is_role_optional;
+	enum proof_kind kind;
+	const char *hint;
+	uint64_t exchange;
 };
 bool lab_has(const struct buf *b, const char *text);
 /* Acts come on their own channel: waits for one that holds the text. */

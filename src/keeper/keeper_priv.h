@@ -6,6 +6,7 @@
  *   acts.c      acts on their way to the record
  *   grants.c    admission: decide → open → connect → grant
  *   grants_proof.c  the proof of an admission; those that wait for an issuer's keys
+ *   prove.c     SCRAM: exchanges with clients
  *   grants_wait.c   admissions that wait: peers that go and come, time that passes
  *   grants_live.c   what live grants may ask
  *   open_json.c the open frame's document
@@ -105,6 +106,7 @@ struct grant_row {
 	bool has_key;
 	bool is_replication;
 	uint64_t opened_wall_ns;
+	char server_final[SCRAM_SERVER_FINAL_SIZE]; /* owed to a client that proved by SCRAM */
 	char connection[CONFIG_NAME_MAX + 1], role[CONFIG_NAME_MAX + 1];
 	char subject[WHO_SUBJECT_MAX + 1], on_behalf_of[WHO_SUBJECT_MAX + 1];
 	char source[REFUSE_SOURCE_SIZE];
@@ -153,6 +155,7 @@ struct keeper {
 	uint8_t seed[ED25519_SEED_SIZE];
 	uint8_t hide_key
 		[SHA256_SIZE]; /* made from it: workers hash with it what the record hides */
+	uint8_t prove_key[SHA256_SIZE]; /* made from it too: salts of SCRAM */
 	uint8_t node[TLOG_NODE_SIZE];
 	char origin[32];
 	char vkey[TLOG_VKEY_TEXT_MAX];
@@ -167,6 +170,8 @@ struct keeper {
 	struct oidc *oidc;
 	struct list proofs; /* struct waiting of grants_proof.c */
 	size_t proof_count;
+	struct map *exchanges; /* u64 id → struct exchange of prove.c */
+	struct list exchange_list;
 	struct refusals *refusals;
 	struct refusals *cancels; /* misses, in the same manner */
 	struct list acts;
@@ -208,6 +213,14 @@ void proofs_use(struct keeper *k); /* another configuration applies */
 void proofs_beat(struct keeper *k);
 void proofs_peer_gone(struct keeper *k, enum role peer);
 void proofs_free(struct keeper *k);
+void prove_setup(struct keeper *k); /* prove.c, to prove_salt */
+void prove_beat(struct keeper *k);
+void prove_drop_all(struct keeper *k); /* the worker is gone */
+void prove_free(struct keeper *k);
+void grants_on_prove(struct keeper *k, const struct ipc_msg *m);
+void grants_on_proof_gone(struct keeper *k, const struct ipc_msg *m);
+/* The salt of a key id, whether there is such a key or not. */
+void prove_salt(const struct keeper *k, struct str key_id, uint8_t salt[SCRAM_VERIFIER_SALT]);
 void grants_on_bindings(struct keeper *k, const struct ipc_msg *m); /* grants_restore.c */
 void grants_peer_gone(struct keeper *k, enum role peer); /* grants_wait.c, and the next three */
 void grants_peer_serves(struct keeper *k);
@@ -217,12 +230,19 @@ void grants_free(struct keeper *k);
 /* {"session":…} of each live grant through fn. */
 void grants_each(struct keeper *k, void (*fn)(void *arg, const struct grant_row *g), void *arg);
 
+/* How a client proved itself, for the record. */
+struct proof_way {
+	const char *mechanism; /* of SASL; empty: none */
+	const char *binding;   /* "tls-server-end-point" or "none" */
+};
+
 /* open_json.c */
 struct open_facts {
 	const struct keeper *k;
 	const struct decision *d;
 	const struct who *who;
 	const struct admit_msg *m;
+	const struct proof_way *way;
 	uint64_t wall_ns;
 };
 void open_json(struct buf *b, const struct open_facts *f);

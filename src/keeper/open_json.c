@@ -53,6 +53,24 @@ static void put_who(struct jw *j, const struct who *w) {
 	jw_kv_bool(j, "context_verified", w->context_verified);
 }
 
+static void put_proof(struct jw *j, const struct open_facts *f) {
+	static const char *const methods[PROOF_KIND_COUNT] = {
+		[PROOF_PASSWORD] = "password",
+		[PROOF_NONE] = "none",
+		[PROOF_BEARER] = "oauth",
+		[PROOF_SCRAM] = "scram",
+	};
+	const struct admit *a = &f->m->admit;
+
+	jw_key(j, "proof");
+	jw_obj(j);
+	jw_kv_z(j, "method", methods[a->proof_kind]);
+	jw_kv_z(j, "mechanism", f->way->mechanism);
+	jw_kv_str(j, "key_id", a->proof_kind == PROOF_SCRAM ? a->hint : STR_NONE);
+	jw_kv_z(j, "channel_binding", f->way->binding);
+	jw_obj_end(j);
+}
+
 static void put_client(struct jw *j, const struct admit_msg *m) {
 	static const char *const routed[ROUTED_BY_COUNT] = {
 		[ROUTED_BY_USER] = "user",
@@ -120,6 +138,7 @@ void open_json(struct buf *b, const struct open_facts *f) {
 	jw_kv_str(&j, "role", f->d->role->name);
 	put_target(&j, f->d);
 	put_who(&j, f->who);
+	put_proof(&j, f);
 	put_client(&j, f->m);
 	put_policy(&j, f->k, c);
 	put_gateway(&j, f->k);

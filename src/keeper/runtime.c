@@ -168,6 +168,7 @@ static void target_build(const struct build *b, const struct config_connection *
 	*t = (struct snapshot_target){ .connection = c->name,
 		                       .protocol = config_protocol_name(c),
 		                       .tls = (uint8_t)(is_unix ? CONFIG_TLS_DISABLE : c->tls_mode),
+		                       .proof = (uint8_t)c->proof,
 		                       .server_name = server_name_of(c) };
 	if (c->tls_ca.n == 0 || t->tls < CONFIG_TLS_VERIFY_CA)
 		return;

@@ -65,11 +65,12 @@ static int key_get(struct keeper *k, struct err *e) {
 	return rc;
 }
 
-static void hide_key_make(struct keeper *k) {
+static void keys_make(struct keeper *k) {
 	uint8_t prk[SHA256_SIZE];
 
 	hmac_sha256(prk, STR("hansard/v1"), str_mem(k->seed, sizeof(k->seed)));
 	hmac_sha256(k->hide_key, str_mem(prk, sizeof(prk)), STR("hidden bytes\x01"));
+	hmac_sha256(k->prove_key, str_mem(prk, sizeof(prk)), STR("key ids\x01"));
 	wipe(prk, sizeof(prk));
 }
 
@@ -91,7 +92,7 @@ int sign_setup(struct keeper *k, struct err *e) {
 	hex_encode(hex, k->node, 4);
 	(void)snprintf(k->origin, sizeof(k->origin), "hansard/%s", hex);
 	ed25519_public(pub, k->seed);
-	hide_key_make(k);
+	keys_make(k);
 	rc = tlog_vkey_init(&vkey, str_of(k->origin), pub);
 	if (rc < 0)
 		return err_set(e, rc, "the log's name cannot be: %s", h_err_text(rc));

@@ -15,8 +15,11 @@
 /*      name, SQL */
 #define STATEMENTS(X) \
 	X(TOKEN_PUT, \
-	  "INSERT INTO tokens(hash, id, who, issued, expires) VALUES(?1, ?2, ?3, ?4, ?5)") \
+	  "INSERT INTO tokens(hash, id, who, issued, expires, salt, iterations, stored_key, " \
+	  "server_key) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)") \
 	X(TOKEN_GET, "SELECT id, who, issued, expires, revoked FROM tokens WHERE hash = ?1") \
+	X(TOKEN_FIND, "SELECT id, who, issued, expires, revoked, salt, iterations, stored_key, " \
+	              "server_key FROM tokens WHERE id = ?1") \
 	X(TOKEN_REVOKE, \
 	  "UPDATE tokens SET revoked = CASE revoked WHEN 0 THEN ?2 ELSE revoked END " \
 	  "WHERE id = ?1") \
@@ -56,7 +59,7 @@ static const char *const sql_text[SQL_COUNT] = {
 #undef X
 };
 
-enum { SCHEMA_VERSION = 1 };
+enum { SCHEMA_VERSION = 2 };
 
 static const char schema[] =
 	"CREATE TABLE tokens(hash BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, who TEXT NOT NULL,"
@@ -72,6 +75,16 @@ static const char schema[] =
 	"CREATE TABLE grants(grant_id INTEGER PRIMARY KEY, json TEXT NOT NULL);"
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
 	"PRAGMA user_version = 1;";
+
+/* From each version to the next; a fresh file goes all the way. */
+static const char *const steps[SCHEMA_VERSION] = {
+	[0] = schema,
+	[1] = "ALTER TABLE tokens ADD COLUMN salt BLOB;"
+	      "ALTER TABLE tokens ADD COLUMN iterations INTEGER;"
+	      "ALTER TABLE tokens ADD COLUMN stored_key BLOB;"
+	      "ALTER TABLE tokens ADD COLUMN server_key BLOB;"
+	      "PRAGMA user_version = 2;",
+};
 
 struct state {
 	sqlite3 *db;
@@ -114,8 +127,10 @@ static int set_up(struct state *s, struct err *e) {
 	s->is_full = true;
 	if (version > SCHEMA_VERSION)
 		return err_set(e, H_EVERSION, "state.db was written by a newer version of Hansard");
-	if (version == 0) {
-		if (run(s, "BEGIN") < 0 || run(s, schema) < 0 || run(s, "COMMIT") < 0)
+	if (version < 0)
+		return err_set(e, H_EFORMAT, "state.db is damaged: its version is negative");
+	for (; version < SCHEMA_VERSION; version++) {
+		if (run(s, "BEGIN") < 0 || run(s, steps[version]) < 0 || run(s, "COMMIT") < 0)
 			return failed(s, e);
 	}
 	for (size_t i = 0; i < SQL_COUNT; i++) {
@@ -235,6 +250,14 @@ int state_token_put(struct state *s, const uint8_t hash[SHA256_SIZE], const stru
 	bind_text(q, 3, row->who);
 	bind_u64(q, 4, row->issued_wall_ns);
 	bind_u64(q, 5, row->expires_wall_ns);
+	if (row->has_verifier) {
+		const struct scram_verifier *v = &row->verifier;
+
+		bind_blob(q, 6, v->salt, sizeof(v->salt));
+		bind_u64(q, 7, v->iterations);
+		bind_blob(q, 8, v->stored_key, sizeof(v->stored_key));
+		bind_blob(q, 9, v->server_key, sizeof(v->server_key));
+	}
 	return done_zero(s, q);
 }
 
@@ -262,6 +285,38 @@ int state_token_get(struct state *s, const uint8_t hash[SHA256_SIZE], struct are
 	if (rc < 0)
 		return rc;
 	return rc > 0 ? 0 : H_ENOTFOUND;
+}
+
+static int verifier_columns(sqlite3_stmt *q, struct token_row *row) {
+	struct scram_verifier *v = &row->verifier;
+
+	row->has_verifier = sqlite3_column_type(q, 5) != SQLITE_NULL;
+	if (!row->has_verifier)
+		return 0;
+	v->iterations = (uint32_t)sqlite3_column_int64(q, 6);
+	int rc = column_blob(q, 5, v->salt, sizeof(v->salt));
+
+	if (rc == 0)
+		rc = column_blob(q, 7, v->stored_key, sizeof(v->stored_key));
+	return rc < 0 ? rc : column_blob(q, 8, v->server_key, sizeof(v->server_key));
+}
+
+int state_token_find(struct state *s, struct str id, struct arena *a, struct token_row *row) {
+	sqlite3_stmt *q = begin(s, SQL_TOKEN_FIND, s->is_full);
+
+	bind_text(q, 1, id);
+	int rc = step(q);
+
+	if (rc > 0) {
+		token_columns(q, row);
+		row->id = arena_str(a, row->id);
+		row->who = arena_str(a, row->who);
+		rc = verifier_columns(q, row);
+	} else if (rc == 0) {
+		rc = H_ENOTFOUND;
+	}
+	end(q);
+	return rc;
 }
 
 int state_token_revoke(struct state *s, struct str id, uint64_t now) {

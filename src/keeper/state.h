@@ -1,7 +1,7 @@
 /*
  * state.h: what the keeper must not forget, in <store>/keeper/state.db (SQLite, 0600).
  *
- * Tables: tokens (hash, never the token), pins (salt and count of a target's SCRAM user, with the
+ * Tables: tokens (hash and SCRAM verifier, never the token), pins (salt and count of a target's SCRAM user, with the
  * StoredKey that the password gave), signed (the last checkpoint's size and root), refusals (what
  * `hansard why` answers), grants (live sessions, so that a restarted keeper knows who they are), meta
  * (node id). Whatever a promise rests on (tokens, pins, signed) is on disk before the call returns;
@@ -14,6 +14,7 @@
 #include "base/crypto.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "identity/scram_server.h"
 
 struct state;
 
@@ -23,16 +24,21 @@ void state_close(struct state **s);
 
 /* ---- tokens ---- */
 struct token_row {
-	struct str id;  /* short id, shown to people */
+	struct str id;  /* short id, shown to people; the key id of SCRAM */
 	struct str who; /* JSON, identity/who.h */
 	uint64_t issued_wall_ns, expires_wall_ns;
-	uint64_t revoked_wall_ns; /* 0: not revoked */
+	uint64_t revoked_wall_ns;       /* 0: not revoked */
+	bool has_verifier;              /* those that were issued before there were any have none */
+	struct scram_verifier verifier; /* filled by state_token_find alone */
 };
 int state_token_put(struct state *s, const uint8_t hash[SHA256_SIZE], const struct token_row *row)
 	must_use;
 /* 0 with the row's text in the arena, or H_ENOTFOUND. */
 int state_token_get(struct state *s, const uint8_t hash[SHA256_SIZE], struct arena *a,
                     struct token_row *row) must_use;
+/* The same by id, with the verifier. */
+int state_token_find(struct state *s, struct str id, struct arena *a, struct token_row *row)
+	must_use;
 /* H_ENOTFOUND when there is none with that id; 0 also when it was revoked before. */
 int state_token_revoke(struct state *s, struct str id, uint64_t now) must_use;
 /* Newest first; slices live for the call. fn returns < 0 to stop. */

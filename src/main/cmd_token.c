@@ -138,6 +138,19 @@ static const struct argp argp = {
 	.children = children,
 };
 
+/* The token alone on stdout; how to use it by SCRAM beside it, for people. */
+static void print_token(const json_t *doc) {
+	struct str user = json_text(doc, "user"), key = json_text(doc, "key_id");
+	(void)printf("%.*s\n", STR_ARG(json_text(doc, "token")));
+	(void)fflush(stdout);
+	if (user.n > 0)
+		(void)fprintf(stderr, "key id %.*s: user %.*s for SCRAM-SHA-256\n", STR_ARG(key),
+		              STR_ARG(user));
+	else
+		(void)fprintf(stderr, "key id %.*s: user CONNECTION+%.*s for SCRAM-SHA-256\n",
+		              STR_ARG(key), STR_ARG(key));
+}
+
 static int issue(struct token_args *a, struct err *e) {
 	json_t *doc = NULL;
 	if (!a->has_ttl)
@@ -153,7 +166,7 @@ static int issue(struct token_args *a, struct err *e) {
 	if (a->common.format == OUT_JSON || a->common.format == OUT_YAML)
 		print_json(doc, a->common.format);
 	else
-		(void)printf("%.*s\n", STR_ARG(json_text(doc, "token")));
+		print_token(doc);
 	json_decref(doc);
 	return 0;
 }

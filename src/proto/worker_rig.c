@@ -160,6 +160,7 @@ static void on_admit(struct rig *g, struct ipc_msg *m) {
 	if (admit_get(&a, m->body) < 0 || fd < 0) {
 		w_u32(&b, (uint32_t)H_ECONNECT);
 		w_vstr(&b, STR("target cannot be reached"));
+		w_vstr(&b, STR_NONE);
 		say(g, IPC_REFUSE, m->id, &b, -1);
 		return;
 	}

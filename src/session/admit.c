@@ -17,6 +17,7 @@ void admit_put(struct buf *b, const struct admit_msg *m) {
 	w_vstr(b, m->admit.hint);
 	w_u8(b, (uint8_t)m->admit.proof_kind);
 	w_vstr(b, m->admit.proof);
+	w_u64(b, m->exchange);
 	w_vstr(b, m->admit.client_app);
 	w_u8(b, (uint8_t)m->admit.routed_by);
 	w_u8(b, m->admit.is_role_optional);
@@ -47,8 +48,9 @@ int admit_get(struct admit_msg *m, struct str body) {
 	m->admit.role = rd_vstr(&r);
 	m->admit.database = rd_vstr(&r);
 	m->admit.hint = rd_vstr(&r);
-	m->admit.proof_kind = enum_up_to(&r, PROOF_NONE);
+	m->admit.proof_kind = enum_up_to(&r, PROOF_KIND_COUNT - 1);
 	m->admit.proof = rd_vstr(&r);
+	m->exchange = rd_u64(&r);
 	m->admit.client_app = rd_vstr(&r);
 	m->admit.routed_by = enum_up_to(&r, ROUTED_BY_COUNT - 1);
 	m->admit.is_role_optional = enum_up_to(&r, 1) == 1;
@@ -81,6 +83,7 @@ void grant_put(struct buf *b, const struct grant_msg *m) {
 	w_vstr(b, m->connection);
 	w_vstr(b, m->role);
 	w_bytes(b, str_mem(m->hide_key, sizeof(m->hide_key)));
+	w_vstr(b, m->g.server_final);
 }
 
 static void read_exact(struct rd *r, void *out, size_t n) {
@@ -127,5 +130,6 @@ int grant_get(struct grant_msg *m, struct str body) {
 	m->connection = rd_vstr(&r);
 	m->role = rd_vstr(&r);
 	read_exact(&r, m->hide_key, sizeof(m->hide_key));
+	m->g.server_final = rd_vstr(&r);
 	return rd_done(&r);
 }

@@ -13,6 +13,7 @@ struct admit_msg {
 	uint32_t slot, generation;
 	struct str protocol;
 	struct admit admit;
+	uint64_t exchange;         /* PROOF_SCRAM: that of PROVE */
 	struct str client_address; /* "127.0.0.1:51234", "[::1]:51234", "unix" */
 	struct str client_tls;     /* "TLSv1.3 TLS_AES_256_GCM_SHA384", empty: none */
 	struct str server_name;    /* TLS SNI */

@@ -79,10 +79,12 @@ static void on_grant(struct thread *t, struct ipc_msg *m, struct session *s) {
 static void on_refuse(struct ipc_msg *m, struct session *s) {
 	struct rd r = rd_of(m->body);
 	int32_t code = (int32_t)rd_u32(&r);
-	struct str text = rd_vstr(&r);
+	struct event ev = { .code = code < 0 ? code : H_EREFUSED };
 
+	ev.text = rd_vstr(&r);
+	ev.bytes = rd_vstr(&r);
 	if (s != NULL && rd_done(&r) == 0)
-		session_refused(s, code < 0 ? code : H_EREFUSED, text);
+		session_refused(s, &ev);
 }
 
 static void on_login_reply(struct ipc_msg *m, struct session *s) {
@@ -176,6 +178,10 @@ void keeper_message(struct thread *t, struct ipc_msg *m) {
 	case IPC_REFUSE:
 		on_refuse(m, s);
 		break;
+	case IPC_PROVED:
+		if (s != NULL)
+			session_proved(s, m->body);
+		break;
 	case IPC_LOGIN_REPLY:
 		on_login_reply(m, s);
 		break;
@@ -242,6 +248,7 @@ static void fail_questions(struct thread *t) {
 			s->is_dial_asked = false;
 			tell_aux(s, EV_CLOSED, H_EKEEPER);
 		}
+		session_prove_again(s);
 		if (s->state == S_ADMITTING)
 			session_ask_again(s);
 	}

@@ -326,6 +326,7 @@ static uint64_t carry_out(struct session *s, const struct deferred *o, struct st
 	case ORD_COMMAND:
 	case ORD_TLS:
 	case ORD_ADMIT:
+	case ORD_PROVE:
 	case ORD_LOGIN:
 	case ORD_DIAL:
 	case ORD_CANCEL:
@@ -568,6 +569,9 @@ uint64_t orders_emit(struct order_sink *sink, const struct order *o) {
 		break;
 	case ORD_ADMIT:
 		session_admit(s, o->admit);
+		break;
+	case ORD_PROVE:
+		session_prove(s, o);
 		break;
 	case ORD_LOGIN:
 	case ORD_DIAL:

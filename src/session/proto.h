@@ -110,7 +110,15 @@ struct command {
 };
 
 /* ---- what a session asks to be admitted with ---- */
-enum proof_kind { PROOF_PASSWORD /* opaque or bearer token inside TLS */, PROOF_NONE };
+/* How a client is asked to prove itself. */
+enum proof_method { PROVE_BY_PASSWORD, PROVE_BY_SCRAM, PROVE_BY_OAUTH, PROVE_BY_COUNT };
+enum proof_kind {
+	PROOF_PASSWORD, /* opaque or bearer token inside TLS */
+	PROOF_NONE,
+	PROOF_BEARER, /* the same tokens, by OAUTHBEARER; empty: the client asks where to get one */
+	PROOF_SCRAM,  /* client-final of the exchange that ORD_PROVE began */
+	PROOF_KIND_COUNT
+};
 /* What of the client's words named the connection. */
 enum routed_by { ROUTED_BY_USER, ROUTED_BY_SERVER_NAME, ROUTED_BY_DATABASE, ROUTED_BY_COUNT };
 #define CANCEL_KEY_SHORT 4 /* PostgreSQL 3.0 */
@@ -149,6 +157,7 @@ struct grant {
 	struct depth results;    /* how much of them the record keeps */
 	uint8_t cancel_key_size; /* as asked for */
 	uint8_t cancel_key[CANCEL_KEY_LONG];
+	struct str server_final; /* PROOF_SCRAM: what proves the gateway to the client */
 };
 
 /* ---- orders ---- */
@@ -166,6 +175,7 @@ enum order_kind {
 	             * unless is_direct: then nothing was said in clear, and what was received belongs to TLS.
 	             * name: the ALPN protocol to offer, or to accept (a client that offers only others is refused). */
 	ORD_ADMIT, /* admit: EV_GRANTED (with a connected target) or EV_REFUSED follows */
+	ORD_PROVE, /* admit (connection, hint), name: the mechanism, bytes: the client's first message, for the keeper; EV_PROVED or EV_REFUSED follows. Once, before ORD_ADMIT */
 	ORD_LOGIN, /* bytes: the target's challenge, for the keeper; EV_LOGIN follows */
 	ORD_DIAL,  /* side must be SIDE_AUX: EV_DIALED or EV_CLOSED(aux) follows */
 	ORD_CANCEL, /* pid, key: a CancelRequest came in here; the keeper finds its session. Never answered */
@@ -186,9 +196,9 @@ struct order {
 	enum order_depth depth; /* ORD_RELAY from the target: what of these results is recorded … */
 	uint32_t rows;          /* … and how many messages of them begin in what was shown */
 	struct str bytes;       /* borrowed for the call */
-	struct str name;        /* ORD_FACT, ORD_TLS */
+	struct str name;        /* ORD_FACT, ORD_TLS, ORD_PROVE */
 	const struct command *command;
-	const struct admit *admit;
+	const struct admit *admit; /* ORD_ADMIT, ORD_PROVE */
 	int reason;
 	uint32_t pid; /* ORD_CANCEL, ORD_BACKEND */
 };
@@ -197,6 +207,7 @@ struct order {
  * answered from it must not tell whether the connection exists. */
 struct connection_facts {
 	struct str name; /* as asked for */
+	enum proof_method proof;
 };
 
 /* Where orders go. Returns the seq of the (last) record event the order made, 0 when it made none yet
@@ -213,7 +224,8 @@ struct order_sink {
 enum event_kind {
 	EV_TLS_UP,  /* side, tls */
 	EV_GRANTED, /* grant; the target is connected */
-	EV_REFUSED, /* code; text: what the client may be told, with ref */
+	EV_REFUSED, /* code; text: what the client may be told, with ref; bytes: PROOF_BEARER: a challenge to say before it, then the session waits for the client and the core closes */
+	EV_PROVED,  /* bytes: the server's first message */
 	EV_LOGIN, /* code 0: bytes to send (may be empty); is_done: login is complete. code < 0: failed, text for the client */
 	EV_DIALED, /* side aux */
 	EV_CLOSED, /* side: the peer closed or failed (code 0: clean EOF; H_ETLS, H_EIO, …) */

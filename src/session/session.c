@@ -111,6 +111,7 @@ void session_free(struct session *s) {
 	for (enum side i = 0; i < SIDE_COUNT; i++)
 		side_fini(s, i);
 	rec_return_budget(s);
+	session_prove_end(s);
 	leave_pre(s);
 	if (!list_empty(&s->link))
 		(void)atomic_fetch_sub(&t->session_count, 1);
@@ -427,6 +428,11 @@ static void force(struct session *s) {
 	session_run(s);
 }
 
+static void refuse_not_ready(struct session *s) {
+	session_refused(s, &(struct event){ .code = H_EKEEPER,
+	                                    .text = STR("the gateway is not ready") });
+}
+
 static void on_life(struct timer *t) {
 	struct session *s = container_of(t, struct session, life);
 
@@ -438,7 +444,7 @@ static void on_life(struct timer *t) {
 		session_close(s, H_ETIMEOUT);
 		session_run(s);
 	} else if (s->state == S_ADMITTING) {
-		session_refused(s, H_EKEEPER, STR("the gateway is not ready"));
+		refuse_not_ready(s);
 	} else if (s->is_expired || s->session_max_ns == 0) {
 		session_kill(s, H_EEXPIRED);
 	} else {
@@ -482,7 +488,8 @@ static void keep_admit(struct session *s, const struct admit *a) {
 		               .slot = s->slot,
 		               .generation = s->generation,
 		               .protocol = str_of(s->proto->name),
-		               .admit = *a };
+		               .admit = *a,
+		               .exchange = s->exchange };
 
 	addr_text(address, &s->peer);
 	m.client_address = str_of(address);
@@ -533,16 +540,27 @@ void session_admit(struct session *s, const struct admit *a) {
 	ask(s);
 }
 
-/* The client is told in its protocol; a core that does not close itself is closed. */
-void session_refused(struct session *s, int code, struct str text) {
-	struct event ev = { .kind = EV_REFUSED, .code = code, .text = text };
+/* The client is told in its protocol; a core that does not close itself is closed, unless the client
+ * has a word to say before (OAUTHBEARER). */
+void session_refused(struct session *s, const struct event *refusal) {
+	struct event ev = { .kind = EV_REFUSED,
+		            .code = refusal->code,
+		            .text = refusal->text,
+		            .bytes = refusal->bytes };
 
-	if (s->state != S_ADMITTING)
+	if (s->state != S_ADMITTING && !s->is_proving)
 		return;
 	forget_admit(s);
 	s->has_asked = false;
+	s->is_proving = false;
+	s->has_exchange = false;
+	if (ev.bytes.n != 0) {
+		s->state = S_PRE;
+		timer_set(s->t->loop, &s->life, thread_now(s->t) + admission_time(s->t->w));
+	}
 	session_event(s, &ev);
-	session_close(s, code);
+	if (ev.bytes.n == 0)
+		session_close(s, ev.code);
 	session_run(s);
 }
 
@@ -578,12 +596,13 @@ void session_granted(struct session *s, struct str body, int fd) {
 
 	if (s->state != S_ADMITTING || grant_get(&m, body) < 0 || !take_grant(s, &m)) {
 		(void)close(fd);
-		session_refused(s, H_EKEEPER, STR("the gateway is not ready"));
+		refuse_not_ready(s);
 		return;
 	}
 	/* It may be closing already, when the client went away meanwhile: the record was opened all
 	 * the same, so it gets its events and its end. */
 	forget_admit(s);
+	s->has_exchange = false;
 	leave_pre(s);
 	s->state = S_LIVE;
 	s->is_bound = true;
@@ -623,10 +642,11 @@ void session_committed(struct session *s) {
 void session_tick(struct session *s, uint64_t now) {
 	if (s->state == S_LIVE && !s->is_closing && rec_refresh(s))
 		session_run(s);
+	session_prove_tick(s, now);
 	if (s->state == S_ADMITTING && !s->has_asked && !s->is_closing) {
 		ask(s);
 		if (!s->has_asked && now - s->admit_ns >= KEEPER_HOLD_NS)
-			session_refused(s, H_EKEEPER, STR("the gateway is not ready"));
+			refuse_not_ready(s);
 	}
 	for (enum side i = 0; i < SIDE_COUNT; i++)
 		buf_trim(&s->sides[i].out, false);

@@ -695,6 +695,7 @@ TEST(session_refused) {
 	buf_init(&b, 256);
 	w_u32(&b, (uint32_t)H_EREFUSED);
 	w_vstr(&b, STR("not admitted"));
+	w_vstr(&b, STR_NONE);
 	CHECK(ipc_send(x.keeper, IPC_REFUSE, m.id, buf_peek(&b), NULL, 0) == 0);
 	buf_fini(&b);
 	turns(&x, 3);

@@ -9,6 +9,7 @@
  *       side.c     one socket: reading, holding, writing, TLS
  *       orders.c   what the core orders, now or later (lanes)
  *       events.c   record events into the ring, or kept until the grant
+ *   prove.c        SCRAM: the exchange that the keeper has with the client
  *   keeper_link.c  messages to and from the keeper
  *   snap.c         TLS contexts of a configuration
  *   worker.c       worker_main: set-up, confinement, the supervisor's channel
@@ -145,13 +146,16 @@ struct session {
 	bool is_running, is_dirty, is_core_open;
 	bool is_closing; /* ORD_CLOSE was given */
 	bool is_expired, is_killed, is_drain_told;
-	bool has_asked; /* ADMIT went out */
+	bool has_asked;    /* ADMIT went out, or PROVE while is_proving */
+	bool is_proving;   /* the keeper owes us PROVED */
+	bool has_exchange; /* the keeper keeps something for us */
 	bool is_login_asked, is_dial_asked;
 	bool is_lingering;
 	int close_code, kill_code;
 
 	struct buf admit; /* ADMIT payload, kept until the answer; secret */
 	uint64_t admit_ns;
+	uint64_t exchange; /* with the keeper, about the client's proof */
 	uint64_t grant;
 	enum durable durable_mode;
 	uint64_t session_max_ns;
@@ -346,12 +350,22 @@ void session_admit(struct session *s, const struct admit *a);
 /* The keeper that was asked is gone: the next one is asked anew. */
 void session_ask_again(struct session *s);
 void session_granted(struct session *s, struct str body, int fd);
-void session_refused(struct session *s, int code, struct str text);
+/* code, text and bytes of EV_REFUSED. A challenge in bytes leaves it open until the core closes. */
+void session_refused(struct session *s, const struct event *refusal);
 void session_drain(struct session *s);
 void session_tick(struct session *s, uint64_t now);
 void session_committed(struct session *s);
 void session_free(struct session *s);
 void session_wait(struct session *s); /* onto thread.waiting */
+
+/* ---- prove.c ---- */
+void session_prove(struct session *s, const struct order *o);
+void session_proved(struct session *s, struct str body);
+/* The keeper that was asked is gone. */
+void session_prove_again(struct session *s);
+void session_prove_tick(struct session *s, uint64_t now);
+/* The session goes: the keeper need keep nothing for it. */
+void session_prove_end(struct session *s);
 
 /* ---- thread.c ---- */
 int thread_init(struct thread *t, struct worker *w, unsigned index) must_use;

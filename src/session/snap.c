@@ -115,7 +115,8 @@ bool snap_connection(struct snap_box *b, struct str protocol, struct str name,
 	bool is_there = t != NULL && str_eq(t->protocol, protocol);
 
 	if (is_there)
-		*ret = (struct connection_facts){ .name = name };
+		*ret = (struct connection_facts){ .name = name,
+			                          .proof = (enum proof_method)t->proof };
 	snap_release(&s);
 	return is_there;
 }

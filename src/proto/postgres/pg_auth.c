@@ -34,6 +34,8 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 	c->cancel_key_size = g->cancel_key_size;
 	c->up_minor = c->minor >= 2 ? 2 : 0;
 	memcpy(c->cancel_key, g->cancel_key, sizeof(c->cancel_key));
+	if (!str_copy(c->server_final, sizeof(c->server_final), g->server_final))
+		c->server_final[0] = '\0';
 	struct pg_why why = { .text = "startup packet was refused" };
 	int rc = pg_hello_build(c, g, &why);
 	if (rc < 0)
@@ -57,38 +59,6 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 	buf_fini(&b);
 	pg_enter(c, &pg_phase_ask_tls);
 	return 0;
-}
-
-static const char *refusal_state(int code) {
-	switch (code) {
-	case H_ERECORDER:
-		return "58030";
-	case H_EKEEPER:
-	case H_EDRAIN:
-		return "57P01";
-	case H_EQUOTA:
-	case H_EBUSY:
-		return "53300";
-	case H_ENOSPACE:
-		return "53100";
-	case H_EFEATURE:
-		return "0A000";
-	case H_ECONNECT:
-	case H_ETIMEOUT:
-	case H_ETLS:
-		return "08006";
-	default:
-		return "28000";
-	}
-}
-
-int pg_refused(struct pg_core *c, int code, struct str text) {
-	if (c->phase != &pg_phase_admit)
-		return 0;
-	return pg_fatal_hint(c, code < 0 ? code : H_EREFUSED,
-	                     &(struct pg_say){ .sqlstate = str_of(refusal_state(code)),
-	                                       .message = text.n > 0 ? text
-	                                                             : STR("not admitted") });
 }
 
 int pg_login_failed(struct pg_core *c, struct str detail) {
@@ -258,6 +228,7 @@ int pg_login_stepped(struct pg_core *c, const struct event *ev) {
 		                                      "said so"));
 	if (is_ok) {
 		tell_versions(c);
+		pg_prove_done(c);
 		send_auth_ok(c);
 		pg_enter(c, &pg_phase_settle);
 		return 0;

@@ -4,6 +4,7 @@
  * A phase says which side is read and which messages are legal there; what has no row is refused.
  *
  *   start ──SSLRequest──▶ start-tls ──▶ start ──StartupMessage──▶ password ──▶ admit
+ *                       (or sasl ──▶ prove ──▶ sasl-final, sasl-refused: pg_prove.c)
  *     ──granted──▶ ask-tls ──▶ target-tls ──▶ login ⇄ login-step ──AuthenticationOk──▶ settle
  *     ──ReadyForQuery──▶ ready ──Terminate, EOF──▶ leaving ──▶ ended
  *
@@ -33,6 +34,16 @@ const struct pg_phase pg_phase_start_tls = { .name = "start-tls", .timeout_ns = 
 const struct pg_phase pg_phase_password = { .name = "password",
 	                                    .timeout_ns = START_TIMEOUT,
 	                                    .client = &pg_password_table };
+const struct pg_phase pg_phase_sasl = { .name = "sasl",
+	                                .timeout_ns = START_TIMEOUT,
+	                                .client = &pg_sasl_table };
+const struct pg_phase pg_phase_prove = { .name = "prove", .timeout_ns = ADMIT_TIMEOUT };
+const struct pg_phase pg_phase_sasl_final = { .name = "sasl-final",
+	                                      .timeout_ns = START_TIMEOUT,
+	                                      .client = &pg_sasl_final_table };
+const struct pg_phase pg_phase_sasl_refused = { .name = "sasl-refused",
+	                                        .timeout_ns = START_TIMEOUT,
+	                                        .client = &pg_sasl_refused_table };
 const struct pg_phase pg_phase_admit = { .name = "admit", .timeout_ns = ADMIT_TIMEOUT };
 const struct pg_phase pg_phase_ask_tls = { .name = "ask-tls",
 	                                   .timeout_ns = LOGIN_TIMEOUT,
@@ -166,7 +177,7 @@ static int take_message(struct pg_core *c, struct str rest, uint64_t *ret_len) {
 		return broke(c, side, "unknown message type");
 	if (rc == 0)
 		return 0;
-	if (rc > 0 && h.type == 'p' && c->phase == &pg_phase_password && h.len > PG_PROOF_MAX)
+	if (rc > 0 && h.type == 'p' && table->on['p'].fn != NULL && h.len > PG_PROOF_MAX)
 		return pg_fatal(c, H_ELIMIT, "54000",
 		                "the password is too long: before a session is admitted a client "
 		                "may send 16 KiB, tokens included");
@@ -308,7 +319,9 @@ static int take_event(struct pg_core *c, const struct event *ev) {
 	case EV_GRANTED:
 		return pg_granted(c, ev->grant);
 	case EV_REFUSED:
-		return pg_refused(c, ev->code, ev->text);
+		return pg_refused(c, ev);
+	case EV_PROVED:
+		return pg_proved(c, ev->bytes);
 	case EV_LOGIN:
 		return pg_login_stepped(c, ev);
 	case EV_DIALED:

@@ -3,6 +3,7 @@
  *
  *   pg_core.c    the table of phases, the pump that takes messages off the bytes, the events
  *   pg_start.c   the client's first packets: TLS, GSSENCRequest, CancelRequest, StartupMessage
+ *   pg_prove.c   the client's proof: password, SCRAM, OAUTHBEARER
  *   pg_route.c   which connection, role and database the client means
  *   pg_options.c startup parameters: what may pass, and the packet that the target gets
  *   pg_auth.c    proof, admission, TLS and login at the target, until the first ReadyForQuery
@@ -75,11 +76,15 @@ struct pg_phase {
 	const struct pg_table *target;
 };
 
-extern const struct pg_phase pg_phase_start;     /* first packets */
-extern const struct pg_phase pg_phase_start_tls; /* TLS with the client under way */
-extern const struct pg_phase pg_phase_password;  /* the proof is asked for */
-extern const struct pg_phase pg_phase_admit;     /* the keeper decides */
-extern const struct pg_phase pg_phase_ask_tls;   /* SSLRequest sent to the target */
+extern const struct pg_phase pg_phase_start;        /* first packets */
+extern const struct pg_phase pg_phase_start_tls;    /* TLS with the client under way */
+extern const struct pg_phase pg_phase_password;     /* the proof is asked for */
+extern const struct pg_phase pg_phase_sasl;         /* so is one by SASL */
+extern const struct pg_phase pg_phase_prove;        /* the keeper answers SCRAM's first message */
+extern const struct pg_phase pg_phase_sasl_final;   /* the client's last word of SCRAM is awaited */
+extern const struct pg_phase pg_phase_sasl_refused; /* OAUTHBEARER: it has to be told, and say so */
+extern const struct pg_phase pg_phase_admit;        /* the keeper decides */
+extern const struct pg_phase pg_phase_ask_tls;      /* SSLRequest sent to the target */
 extern const struct pg_phase pg_phase_target_tls;
 extern const struct pg_phase pg_phase_login;      /* authentication at the target */
 extern const struct pg_phase pg_phase_login_step; /* the keeper answers a challenge */
@@ -88,9 +93,11 @@ extern const struct pg_phase pg_phase_ready;
 extern const struct pg_phase pg_phase_leaving; /* the client has gone; the target may still talk */
 extern const struct pg_phase pg_phase_ended;
 
-extern const struct pg_table pg_client_table;                                    /* pg_flow.c */
-extern const struct pg_table pg_target_table;                                    /* pg_reply.c */
-extern const struct pg_table pg_password_table, pg_login_table, pg_settle_table; /* pg_auth.c */
+extern const struct pg_table pg_client_table;                 /* pg_flow.c */
+extern const struct pg_table pg_target_table;                 /* pg_reply.c */
+extern const struct pg_table pg_login_table, pg_settle_table; /* pg_auth.c */
+extern const struct pg_table pg_password_table, pg_sasl_table, pg_sasl_final_table,
+	pg_sasl_refused_table; /* pg_prove.c */
 
 /* ---- bookkeeping (pg_track.c) ---- */
 
@@ -248,8 +255,10 @@ struct pg_core {
 	bool is_up_tls;   /* with the target */
 	uint8_t minor;    /* of protocol 3, as spoken with the client: 0, 1 (the same as 0) or 2 */
 	uint8_t up_minor; /* with the target: 0 or 2 */
-	bool is_negotiated; /* the target has said 'v' */
-	char label[64];     /* of the client's TLS server name, empty when it means nothing */
+	bool is_negotiated;       /* the target has said 'v' */
+	enum proof_method method; /* asked for */
+	bool can_bind;            /* our certificate has a hash to bind to: PLUS is offered */
+	char label[64];           /* of the client's TLS server name, empty when it means nothing */
 
 	/* what the client asked for; the packet is kept until the target's own has been made */
 	struct buf start; /* body of the StartupMessage */
@@ -267,6 +276,10 @@ struct pg_core {
 	uint8_t cancel_key[CANCEL_KEY_LONG];
 	uint8_t cancel_key_size;
 	uint32_t target_pid;
+	const char *mechanism; /* of SASL, chosen by the client; static, NULL before */
+	int refused_code;
+	char refused_text[192];
+	char server_final[48]; /* SCRAM: owed to the client before AuthenticationOk */
 	uint8_t target_key[256];
 	size_t target_key_len;
 	uint32_t login_code; /* of the last Authentication message, PG_AUTH_NONE before it */
@@ -384,12 +397,16 @@ int pg_hello_build(struct pg_core *c, const struct grant *g, struct pg_why *why)
 /* The value of a startup parameter, STR_NONE when it is not there; the last one counts. */
 struct str pg_start_param(const struct pg_core *c, const char *name);
 
+/* ---- pg_prove.c ---- */
+/* Asks for the proof that the user name, or else the connection, says. 0, or the code of the end. */
+int pg_ask_proof(struct pg_core *c) must_use;
+int pg_proved(struct pg_core *c, struct str challenge) must_use;
+int pg_refused(struct pg_core *c, const struct event *ev) must_use;
+/* What is owed to the client before AuthenticationOk. */
+void pg_prove_done(struct pg_core *c);
+
 /* ---- pg_auth.c ---- */
-void pg_ask_password(struct pg_core *c);
 int pg_granted(struct pg_core *c, const struct grant *g) must_use;
-int pg_refused(struct pg_core *c, int code, struct str text) must_use;
-/* ORD_ADMIT with c->ask and this proof, which is borrowed for the call. */
-void pg_admit(struct pg_core *c, enum proof_kind kind, struct str proof);
 int pg_ask_tls_raw(struct pg_core *c, struct str data);
 int pg_target_tls_up(struct pg_core *c, const struct tls_facts *tls) must_use;
 void pg_say_hello(struct pg_core *c);

@@ -247,6 +247,8 @@ static void do_granted(struct play *p, struct str rest) {
 	for (struct str w = word(&rest); w.n > 0; w = word(&rest)) {
 		g.is_unix |= str_is(w, "unix");
 		g.is_tls_direct |= str_is(w, "direct");
+		if (str_starts(w, STR("final:")))
+			g.server_final = str_from(w, 6);
 	}
 	g.is_replication = p->sh.wants_replication;
 	g.cancel_key_size = p->sh.key_size;
@@ -291,9 +293,16 @@ static void do_event(struct play *p, struct str rest) {
 			             .tls = &tls };
 		tls.alpn = plain(word(&rest));
 		tls.label = plain(word(&rest));
+		tls.end_point = plain(word(&rest));
 	} else if (str_is(name, "refused")) {
 		ev = (struct event){ .kind = EV_REFUSED, .code = code_of(p, word(&rest)) };
 		ev.text = str_trim(rest);
+	} else if (str_is(name, "challenged")) {
+		ev = (struct event){ .kind = EV_REFUSED, .code = code_of(p, word(&rest)) };
+		ev.bytes = STR("{\"status\":\"invalid_token\"}");
+		ev.text = str_trim(rest);
+	} else if (str_is(name, "proved")) {
+		ev = (struct event){ .kind = EV_PROVED, .bytes = str_trim(rest) };
 	} else if (str_is(name, "dialed")) {
 		ev = (struct event){ .kind = EV_DIALED, .side = SIDE_AUX };
 	} else if (str_is(name, "closed")) {

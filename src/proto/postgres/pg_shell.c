@@ -192,8 +192,18 @@ static void do_admit(struct pg_shell *sh, const struct admit *a) {
 		note(sh, xstrdup("wants replication"));
 	if (a->cancel_key_size != CANCEL_KEY_SHORT)
 		note(sh, xasprintf("key of %u", a->cancel_key_size));
+	if (a->proof_kind != PROOF_PASSWORD)
+		note(sh, xstrdup(a->proof_kind == PROOF_BEARER ? "by bearer" : "by scram"));
 	sh->key_size = a->cancel_key_size;
 	sh->wants_replication = a->wants_replication;
+}
+
+static void do_prove(struct pg_shell *sh, const struct order *o) {
+	if (sh->has_proven)
+		breaks(sh, "proves twice");
+	sh->has_proven = true;
+	note(sh, xasprintf("prove %.*s hint=%.*s %.*s %.*s", STR_ARG(o->admit->connection),
+	                   STR_ARG(o->admit->hint), STR_ARG(o->name), STR_ARG(o->bytes)));
 }
 
 static void do_hex(struct pg_shell *sh, const char *what, struct str bytes) {
@@ -284,6 +294,9 @@ static uint64_t shell_emit(struct order_sink *sink, const struct order *o) {
 	case ORD_ADMIT:
 		do_admit(sh, o->admit);
 		break;
+	case ORD_PROVE:
+		do_prove(sh, o);
+		break;
 	case ORD_LOGIN:
 		do_hex(sh, "login", o->bytes);
 		break;
@@ -318,8 +331,12 @@ static uint64_t shell_offset(struct order_sink *sink, enum stream stream) {
 
 static bool shell_connection(struct order_sink *sink unused_arg, struct str name,
                              struct connection_facts *ret) {
-	ret->name = name;
-	return str_is(name, "shop") || str_is(name, "orders");
+	*ret = (struct connection_facts){ .name = name };
+	if (str_is(name, "by-scram"))
+		ret->proof = PROVE_BY_SCRAM;
+	if (str_is(name, "by-oauth"))
+		ret->proof = PROVE_BY_OAUTH;
+	return str_is(name, "shop") || str_is(name, "orders") || ret->proof != PROVE_BY_PASSWORD;
 }
 
 /* ---- the core is run ---- */

@@ -31,6 +31,7 @@ struct pg_shell {
 	int reason;
 	uint8_t key_size; /* asked for by the last admission */
 	bool wants_replication;
+	bool has_proven; /* ORD_PROVE came */
 	uint64_t timer_ns;
 	size_t shown; /* bytes shown by the call under way, and its side */
 	enum side shown_side;

@@ -16,7 +16,7 @@
  * alone, and those are ours on both sides, so any pair of them can be joined
  * (docs/decisions/0007-versions-and-routes.md).
  *
- * The password is a bearer credential, so it is asked for inside TLS only, on loopback too.
+ * Proofs are asked for inside TLS only, on loopback too: a password is a bearer credential (pg_prove.c).
  */
 #include "proto/postgres/pg_priv.h"
 
@@ -138,8 +138,7 @@ static int check_startup(struct pg_core *c) {
 				.hint = STR(
 					"the user name is [role.]connection[+hint], each of at most 32 "
 					"of a-z, 0-9 and -") });
-	pg_ask_password(c);
-	return 0;
+	return pg_ask_proof(c);
 }
 
 static int on_startup(struct pg_core *c, const struct pg_start *s) {
@@ -192,6 +191,7 @@ int pg_start_tls_up(struct pg_core *c, const struct tls_facts *tls) {
 	}
 	if (tls != NULL)
 		keep_label(c, tls->label);
+	c->can_bind = tls != NULL && tls->end_point.n > 0;
 	pg_enter(c, &pg_phase_start);
 	return 0;
 }
@@ -222,38 +222,3 @@ int pg_start_raw(struct pg_core *c, struct str data) {
 	int rc = on_packet(c, &s);
 	return rc < 0 || c->phase == &pg_phase_ended ? rc : used;
 }
-
-void pg_ask_password(struct pg_core *c) {
-	struct buf b;
-	buf_init(&b, KIB);
-	pg_w_auth(&b, PG_AUTH_CLEAR, STR_NONE);
-	pg_send(c, SIDE_CLIENT, buf_peek(&b), WHY_LOGIN);
-	buf_fini(&b);
-	pg_enter(c, &pg_phase_password);
-}
-
-/* ---- the proof ---- */
-
-void pg_admit(struct pg_core *c, enum proof_kind kind, struct str proof) {
-	struct admit a = c->ask;
-	a.proof_kind = kind;
-	a.proof = proof;
-	a.client_app = pg_start_param(c, "application_name");
-	a.cancel_key_size = c->minor >= 2 ? CANCEL_KEY_LONG : CANCEL_KEY_SHORT;
-	pg_enter(c, &pg_phase_admit);
-	c->sink->emit(c->sink, &(struct order){ .kind = ORD_ADMIT, .admit = &a });
-}
-
-static int on_password(struct pg_core *c, const struct pg_in *in) {
-	struct str proof;
-	if (pg_password_parse(&proof, in->body) < 0)
-		return pg_client_broke(c, "invalid password message");
-	/* The proof is borrowed from the bytes shown: the shell copies it before they are taken away. */
-	pg_admit(c, PROOF_PASSWORD, proof);
-	pg_redact(c, SIDE_CLIENT, in->len, WHY_CREDENTIAL);
-	return PG_TAKEN;
-}
-
-const struct pg_table pg_password_table = {
-	.on = { ['p'] = { .fn = on_password, .need = PG_NEED_WHOLE, .own = true } },
-};

@@ -289,6 +289,19 @@ int pg_password_parse(struct str *ret_password, struct str body) {
 	return string_parse(ret_password, body);
 }
 
+int pg_sasl_parse(struct pg_sasl *out, struct str body) {
+	struct rd r = rd_of(body);
+	struct pg_sasl s = { .mechanism = rd_cstr(&r) };
+	uint32_t n = rd_be32(&r);
+	s.is_empty = n == UINT32_MAX;
+	if (!s.is_empty)
+		s.message = rd_bytes(&r, n);
+	int rc = rd_done(&r);
+	if (rc == 0)
+		*out = s;
+	return rc;
+}
+
 int pg_empty_parse(struct str body) {
 	return body.n == 0 ? 0 : H_EFORMAT;
 }

@@ -158,6 +158,12 @@ int pg_function_parse(struct pg_function *out, struct str body) must_use; /* F *
 
 int pg_copy_fail_parse(struct str *ret_reason, struct str body) must_use;  /* f */
 int pg_password_parse(struct str *ret_password, struct str body) must_use; /* p, clear or md5 */
+struct pg_sasl {
+	struct str mechanism;
+	struct str message;
+	bool is_empty; /* no message at all, which is not one of no bytes */
+};
+int pg_sasl_parse(struct pg_sasl *out, struct str body) must_use; /* p, SASLInitialResponse */
 /* c X S H of a client; I s n 1 2 3 c of a target: no body at all. */
 int pg_empty_parse(struct str body) must_use;
 

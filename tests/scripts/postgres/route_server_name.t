@@ -4,8 +4,9 @@ open
 R raw "S"
 tls client
 ! tls client postgresql orders
-> start 3.0 user ro+key7 database stock
-R R i32:3
-> p 'x'
-admit orders role=ro database=stock hint=key7 app= proof=x
+> start 3.0 user ro+oauth database stock
+R R i32:10 'OAUTHBEARER' x:00
+> p 'OAUTHBEARER' i32:19 "n,," x:01 "auth=Bearer x" x:0101
+admit orders role=ro database=stock hint=oauth app= proof=x
 routed by server name, role optional
+by bearer
