@@ -36,6 +36,11 @@ bench: all
 	@tools/deps.sh bench
 	@tests/bench/run.sh
 
+# Mixed load for HOURS (24) or SOAK_MINUTES on one gateway: memory and descriptors must not grow.
+soak: all
+	@tools/deps.sh check
+	@/usr/bin/python3 tests/soak/soak.py
+
 quickstart:
 	@tools/deps.sh quickstart
 	@$(MAKE) --no-print-directory all
@@ -52,4 +57,4 @@ install: all
 clean:
 	rm -rf build build-clang build-asan build-tsan build-fuzz
 
-.PHONY: all check check-long check-clients asan tsan lint fuzz format bench quickstart deps install clean
+.PHONY: all check check-long check-clients asan tsan lint fuzz format bench soak quickstart deps install clean
