@@ -5,9 +5,10 @@ All ways run against one PostgreSQL in interleaved rounds; printed are medians a
 ratio to PgBouncer, because the machine's speed drifts. TLS between client and gateway (and client and
 PgBouncer) with the same kind of certificate; plain between either and the server. CPU per statement
 comes from /proc/<pid>/stat of each process over a run. The rows "record" come from record_bench.c: the
-recorder, verify and replay beside what bounds them, without a server.
+recorder, verify and replay beside what bounds them, without a server; many and logins from many.py.
 
-Options: --seconds N per measurement (default 5), --rounds N (3), --only NAME,… , --json FILE.
+Options: --seconds N per measurement (default 5), --rounds N (3), --sessions N (2000), --json FILE,
+--only NAME,… of record many simple extended prepared one rate bulk beside idle logins.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 import lab  # noqa: E402
+import many  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -37,7 +39,7 @@ def rss_kib(pid):
 
 
 class PgBouncer:
-    def __init__(self, pg):
+    def __init__(self, pg, sessions=200):
         self.dir = lab.short_dir("pgb")
         self.port = lab.free_port()
         self.pg = pg
@@ -47,7 +49,7 @@ class PgBouncer:
         users.write_text('"app_trust" ""\n')
         ini = self.dir / "pgbouncer.ini"
         ini.write_text(f"[databases]\nshop = host=127.0.0.1 port={pg.port} dbname=shop user=app_trust\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\n"
-                       f"auth_type = trust\nauth_file = {users}\npool_mode = session\nmax_client_conn = 500\ndefault_pool_size = 200\nunix_socket_dir =\n"
+                       f"auth_type = trust\nauth_file = {users}\npool_mode = session\nmax_client_conn = {sessions + 300}\ndefault_pool_size = {sessions}\nunix_socket_dir =\n"
                        f"client_tls_sslmode = require\nclient_tls_cert_file = {cert}\nclient_tls_key_file = {key}\nserver_tls_sslmode = disable\n"
                        "ignore_startup_parameters = extra_float_digits\nlogfile = /dev/null\n")
         argv = ["pgbouncer", str(ini)]
@@ -82,8 +84,8 @@ class Direct:
 
 
 class Hansard:
-    def __init__(self, pg, durable):
-        self.gateway = lab.Gateway(lab.hansard_binary(), pg, durable=durable, tls="disable", roles={"default": {"user": "app_trust", "auth": "trust"}})
+    def __init__(self, pg, durable, gateway=None, role=None):
+        self.gateway = lab.Gateway(lab.hansard_binary(), pg, durable=durable, tls="disable", roles={"default": role or {"user": "app_trust", "auth": "trust"}}, gateway=gateway)
         self.gateway.start()
         self.port, self.user = self.gateway.port, "shop"
         self.env = {"PGSSLMODE": "require", "PGPASSWORD": self.gateway.token(ttl="12h")}
@@ -190,6 +192,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sessions", type=int, default=2000, help="of the figure many")
     parser.add_argument("--only", default="")
     parser.add_argument("--json")
     opt = parser.parse_args()
@@ -198,7 +201,9 @@ def main():
     print(f"device sync (4 KiB, O_DIRECT|O_DSYNC): p50 {report['device_sync_us']:.0f} µs; {os.cpu_count()} cores")
     if wanted("record"):
         report["record"] = record()
-    if opt.only != "record":
+    if wanted("many"):
+        report["many"] = many.sessions(opt)
+    if not opt.only or set(opt.only.split(",")) - {"record", "many"}:
         postgres(opt, wanted, report)
     if opt.json:
         pathlib.Path(opt.json).write_text(json.dumps(report, indent=1))
@@ -232,6 +237,8 @@ def postgres(opt, wanted, report):
                 beside(ways, opt, report)
             if wanted("idle"):
                 report["idle"] = idle_memory(ways["hansard"])
+            if wanted("logins"):
+                report["logins"] = many.logins(pair, opt)
         finally:
             for way in ways.values():
                 way.close()
