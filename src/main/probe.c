@@ -257,7 +257,7 @@ static bool schedule_other(void) {
 	       syscall(SYS_ioprio_set, 1, scene.neighbour, 3 << 13) == 0;
 }
 static bool set_priority(void) {
-	return setpriority(PRIO_PROCESS, 0, 1) == 0;
+	return setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 1) == 0;
 }
 static bool load_bpf(void) {
 	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY };
