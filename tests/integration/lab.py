@@ -56,6 +56,14 @@ def wait_for(condition, what, seconds=WAIT):
         time.sleep(0.02)
 
 
+def is_running(pid):
+    """False for a process that is gone, and for one that is dead and only not yet waited for."""
+    try:
+        return (pathlib.Path("/proc") / str(pid) / "stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
+    except OSError:
+        return False
+
+
 def run(args, check=True, timeout=120, **kw):
     """subprocess.run with captured text; a failure shows both streams."""
     done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

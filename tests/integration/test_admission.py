@@ -111,9 +111,12 @@ def test_sessions_wait_at_the_start(make_gateway, pg):
     gateway = make_gateway(tls="disable")
     token = gateway.token()
     gateway.psql("select repeat(md5(g::text), 20) from generate_series(1, 60000) g", token)
-    for pid in [gateway.process.pid, *gateway.children().values()]:
+    pids = [gateway.process.pid, *gateway.children().values()]
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     gateway.process.wait()
+    # Until the last of them is gone its listener accepts, and resets what it accepted.
+    lab.wait_for(lambda: not any(map(lab.is_running, pids)), "the end of all processes")
     gateway.start(wait=False)
     lab.wait_for(lambda: accepts(gateway.port), "the listener")
     all_served(clients(gateway, token, 4))
