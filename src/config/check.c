@@ -101,6 +101,17 @@ static void check_roles(const struct config *c, const struct config_connection *
 	}
 }
 
+static void check_proof(const struct config *c, const struct config_connection *conn,
+                        struct findings *f) {
+	struct place at = config_place(c, &conn->item, OPT_C_PROOF);
+
+	if (conn->proof == CONFIG_PROOF_SCRAM && !c->gateway.identity_local)
+		finding_warn(
+			f, &at,
+			"scram proves tokens of hansard token only, and the local issuer is off: "
+			"clients need the hint +oauth");
+}
+
 static void check_access(const struct config *c, const struct config_connection *conn,
                          struct findings *f) {
 	struct place at = {
@@ -186,6 +197,7 @@ static void check_connection(const struct config *c, const struct config_connect
 	}
 	check_roles(c, conn, f);
 	check_access(c, conn, f);
+	check_proof(c, conn, f);
 	check_databases(c, conn, f);
 	check_target_tls(c, conn, f);
 	at = config_place(c, &conn->item, OPT_C_DURABLE);

@@ -188,6 +188,28 @@ TEST(config_oidc_warnings) {
 	}
 }
 
+TEST(config_oidc_scram_without_local_tokens) {
+	auto_free char *text = xasprintf(
+		"%s---\napiVersion: hansard/v1\nkind: Connection\nmetadata: { name: shop }\nspec:\n"
+		"  protocol: postgres\n  address: unix:/tmp/s\n  proof: scram\n"
+		"  databases: { default: shop }\n"
+		"  roles: { default: { user: app, auth: trust } }\n"
+		"  access: [ { groups: [agents], roles: [default] } ]\n",
+		good);
+	struct findings f;
+	struct buf out;
+	struct config *c = parse(text, &f);
+
+	buf_init(&out, 65536);
+	findings_text(&f, &out);
+	w_u8(&out, 0);
+	CHECK(c != NULL && c->connections->proof == CONFIG_PROOF_SCRAM);
+	CHECK(strstr(buf_peek(&out).p, "scram proves tokens of hansard token only") != NULL);
+	config_free(&c);
+	buf_fini(&out);
+	findings_fini(&f);
+}
+
 TEST(config_oidc_local_is_named) {
 	auto_free char *text = with_line(4, "  identity:\n    local: {}");
 	struct findings f;

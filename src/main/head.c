@@ -170,6 +170,19 @@ static void facts_who(struct buf *b, const json_t *open) {
 	fact_text(b, "credential", who, "credential");
 }
 
+/* "SCRAM-SHA-256-PLUS, bound to TLS"; records of older versions do not say. */
+static void facts_proof(struct buf *b, const json_t *open) {
+	const json_t *proof = json_object_get(open, "proof");
+	struct str method = json_text(proof, "method"), mechanism = json_text(proof, "mechanism");
+	if (method.n == 0)
+		return;
+	bool is_bound = str_is(json_text(proof, "channel_binding"), "tls-server-end-point");
+	auto_free char *text = xasprintf("%.*s%s", STR_ARG(mechanism.n > 0 ? mechanism : method),
+	                                 is_bound ? ", bound to TLS" : "");
+	fact(b, "proof", str_of(text));
+	fact_text(b, "key id", proof, "key_id");
+}
+
 static void facts_where(struct buf *b, const json_t *open) {
 	const json_t *client = json_object_get(open, "client");
 	const json_t *target = json_object_get(open, "target");
@@ -207,6 +220,7 @@ void head_facts(struct buf *b, const json_t *about) {
 	fact_text(b, "sid", about, "sid");
 	fact_text(b, "protocol", about, "protocol");
 	facts_who(b, open);
+	facts_proof(b, open);
 	facts_where(b, open);
 	fact_text(b, "opened", about, "opened");
 	if (json_is_true(json_object_get(about, "open")))

@@ -19,6 +19,7 @@ static void sample_admit(struct buf *b) {
 		                          .is_role_optional = true,
 		                          .wants_replication = true,
 		                          .cancel_key_size = 4 },
+		               .exchange = 77,
 		               .client_address = STR("127.0.0.1:5"),
 		               .client_tls = STR("TLSv1.3 X"),
 		               .server_name = STR("orders.pg") };
@@ -44,7 +45,8 @@ static void sample_grant(struct buf *b) {
 		                      .is_tls_direct = true,
 		                      .cancel_key_size = 32,
 		                      .keeps_credentials = true,
-		                      .cancel_key = { 9, 8, 7, 6, [31] = 5 } },
+		                      .cancel_key = { 9, 8, 7, 6, [31] = 5 },
+		                      .server_final = STR("v=x") },
 		               .hide_key = { 9, [31] = 8 } };
 
 	buf_init(b, 64 * KIB);
@@ -72,6 +74,7 @@ TEST(admit_there_and_back) {
 	CHECK_EQ_STR(m.server_name, STR("orders.pg"));
 	CHECK(m.admit.routed_by == ROUTED_BY_DATABASE && m.admit.is_role_optional);
 	CHECK(m.admit.wants_replication && m.admit.cancel_key_size == 4);
+	CHECK_EQ_U(m.exchange, 77);
 	buf_fini(&b);
 }
 
@@ -92,6 +95,7 @@ TEST(grant_there_and_back) {
 	CHECK(m.g.is_tls_direct && !m.g.is_replication);
 	CHECK(m.g.keeps_credentials && m.hide_key[0] == 9 && m.hide_key[31] == 8);
 	CHECK_EQ_STR(m.role, STR("ro"));
+	CHECK_EQ_STR(m.g.server_final, STR("v=x"));
 	buf_fini(&b);
 }
 

@@ -76,6 +76,16 @@ static void on_proof(struct core *c, struct str body) {
 	order(c, ORD_REDACT, SIDE_CLIENT, HEAD + body.n);
 }
 
+static void on_first(struct core *c, struct str body) {
+	struct admit a = { .connection = STR("shop"), .hint = STR("key") };
+	struct order o = {
+		.kind = ORD_PROVE, .admit = &a, .name = STR("MECHANISM"), .bytes = body
+	};
+
+	(void)c->sink->emit(c->sink, &o);
+	order(c, ORD_REDACT, SIDE_CLIENT, HEAD + body.n);
+}
+
 /* Bytes used, 0 for more. */
 static size_t on_message(struct core *c, enum side side, struct str data) {
 	uint32_t len;
@@ -109,6 +119,8 @@ static size_t on_message(struct core *c, enum side side, struct str data) {
 		order(c, ORD_SKIP, side, all);
 	else if (type == 'A')
 		on_proof(c, str_mem(data.p + HEAD, len));
+	else if (type == 'P')
+		on_first(c, str_mem(data.p + HEAD, len));
 	else if (type == 'L') {
 		order(c, ORD_SKIP, side, all);
 		order(c, ORD_TLS, side, 0);
@@ -141,6 +153,12 @@ static int core_event(void *core, const struct event *ev) {
 	if (ev->kind == EV_GRANTED) {
 		c->is_granted = true;
 		send_to(c, SIDE_CLIENT, 'G', STR_NONE);
+	}
+	if (ev->kind == EV_PROVED)
+		send_to(c, SIDE_CLIENT, 'P', ev->bytes);
+	if (ev->kind == EV_REFUSED && ev->bytes.n != 0) {
+		send_to(c, SIDE_CLIENT, 'C', ev->bytes);
+		return 0;
 	}
 	if (ev->kind == EV_TLS_UP)
 		send_to(c, SIDE_CLIENT, 'T', STR_NONE);

@@ -54,8 +54,15 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 	case 'd':
 		w_zero(b, arg);
 		break;
-	case 'f':
 	case 'p':
+		w_cstr(b, arg % 4 == 0   ? STR("SCRAM-SHA-256")
+		          : arg % 4 == 1 ? STR("SCRAM-SHA-256-PLUS")
+		          : arg % 4 == 2 ? STR("OAUTHBEARER")
+		                         : STR("text"));
+		w_be32(b, arg % 5 == 0 ? UINT32_MAX : arg % 7 == 0 ? arg : 11);
+		w_bytes(b, STR("n,,\1auth=\1\1"));
+		break;
+	case 'f':
 		w_cstr(b, STR("text"));
 		break;
 	default:
@@ -133,7 +140,7 @@ static void put_first(struct buf *b, uint8_t arg) {
 	} else if (arg == 6) {
 		w_u8(b, PG_TLS_RECORD);
 	} else {
-		static const char *const users[] = { "shop", "ro.shop+x", "postgres", "A.b",
+		static const char *const users[] = { "shop", "ro.shop+x", "postgres", "by-oauth",
 			                             "x+y" };
 		static const char *const databases[] = { "", "shop", "orders/db", "/", "x" };
 		static const char *const modes[] = { "off", "database", "true", "maybe" };
@@ -158,6 +165,7 @@ static void raise_event(struct pg_shell *sh, uint8_t arg) {
 	struct grant g = shell_grant(arg & 16 ? HYGIENE_OPEN : HYGIENE_PINNED,
 	                             arg & 32 ? TLS_VERIFY_FULL : TLS_DISABLE);
 	struct tls_facts tls = { .alpn = arg & 32 ? STR(PG_ALPN) : STR_NONE,
+		                 .end_point = arg & 16 ? STR("hash") : STR_NONE,
 		                 .label = arg & 64 ? STR("orders") : STR("none") };
 	g.is_tls_direct = arg & 64;
 	g.is_replication = sh->wants_replication;

@@ -229,6 +229,24 @@ TEST(error) {
 	buf_fini(&b);
 }
 
+TEST(sasl) {
+	struct pg_sasl s = { .message = STR("untouched") };
+	struct str whole = STR("SCRAM\0\0\0\0\3n,,");
+	CHECK_EQ_I(pg_sasl_parse(&s, whole), 0);
+	CHECK_EQ_STR(s.mechanism, STR("SCRAM"));
+	CHECK_EQ_STR(s.message, STR("n,,"));
+	CHECK(!s.is_empty);
+	CHECK_EQ_I(pg_sasl_parse(&s, STR("X\0\0\0\0\0")), 0);
+	CHECK(!s.is_empty && s.message.n == 0);
+	CHECK_EQ_I(pg_sasl_parse(&s, STR("X\0\xff\xff\xff\xff")), 0);
+	CHECK(s.is_empty && s.message.n == 0);
+	for (size_t n = 0; n < whole.n; n++)
+		CHECK(pg_sasl_parse(&s, str_head(whole, n)) < 0);
+	CHECK(pg_sasl_parse(&s, STR("X\0\0\0\0\1ab")) < 0);
+	CHECK(pg_sasl_parse(&s, STR("X\0\xff\xff\xff\xfe")) < 0);
+	CHECK(pg_sasl_parse(&s, STR("X\0\xff\xff\xff\xffx")) < 0);
+}
+
 static void check_tag(const char *text, const char *verb, bool has_rows, uint64_t rows) {
 	struct pg_tag t = { 0 };
 	CHECK_EQ_I(pg_tag_parse(&t, str_mem(text, strlen(text) + 1)), 0);
