@@ -193,11 +193,12 @@ static void facts_where(struct buf *b, const json_t *open) {
 	fact_text(b, "client", client, "address");
 	fact_text(b, "client tls", client, "tls");
 	fact_text(b, "server name", client, "server_name");
+	fact_text(b, "routed by", client, "routed_by");
 	fact_text(b, "application", client, "application");
 	fact_text(b, "target", target, "address");
 	fact_text(b, "target user", target, "user");
 	fact_text(b, "database", target, "database");
-	fact_text(b, "target tls", target, "tls");
+	fact_text(b, "tls asked for", target, "tls");
 	fact_text(b, "recorded", policy, "results");
 	fact_text(b, "durable", policy, "durable");
 	fact_text(b, "hygiene", policy, "hygiene");
@@ -213,7 +214,20 @@ static void fact_count(struct buf *b, const char *name, const json_t *doc, const
 	fact(b, name, str_of(text));
 }
 
-void head_facts(struct buf *b, const json_t *about) {
+/* The upstream principal, as far as the target said who it is. */
+static void facts_learnt(struct buf *b, const json_t *learnt) {
+	fact_text(b, "target tls", learnt, "target_tls");
+	fact_text(b, "certificate", learnt, "target_cert_sha256");
+	fact_text(b, "target login", learnt, "target_login");
+	fact_text(b, "backend pid", learnt, "backend_pid");
+	fact_text(b, "server version", learnt, "server_version");
+	fact_text(b, "protocol is", learnt, "protocol");
+	fact_text(b, "login error", learnt, "login_error");
+	fact_text(b, "violation", learnt, "client_violation");
+	fact_text(b, "violation", learnt, "target_violation");
+}
+
+void head_facts(struct buf *b, const json_t *about, const json_t *learnt) {
 	const json_t *open = json_object_get(about, "open_frame");
 	const json_t *end = json_object_get(about, "close_frame");
 	fact_text(b, "session", about, "id");
@@ -222,6 +236,8 @@ void head_facts(struct buf *b, const json_t *about) {
 	facts_who(b, open);
 	facts_proof(b, open);
 	facts_where(b, open);
+	if (learnt != NULL)
+		facts_learnt(b, learnt);
 	fact_text(b, "opened", about, "opened");
 	if (json_is_true(json_object_get(about, "open")))
 		fact(b, "closed", STR("no: open, or ended with its gateway"));

@@ -19,8 +19,9 @@ enum { KEY_ROWS = 0x700 };
 
 /* "2026-11-21 06:00:00  agent local:ci on behalf of mara (verified) as default on shop": two lines or so. */
 void head_brief(struct buf *b, const json_t *about);
-/* Every fact of the open and close frames, a line each. */
-void head_facts(struct buf *b, const json_t *about);
+/* Every fact of the open and close frames, a line each; learnt: what the session found out by itself (facts among
+ * its events: TLS, backend, version), or NULL. */
+void head_facts(struct buf *b, const json_t *about, const json_t *learnt);
 /* Appends recorded text with every line behind a margin, so that it cannot pass for a line of ours. */
 void put_block(struct buf *b, struct str s, const char *margin);
 /* "1.234 ms" */

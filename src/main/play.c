@@ -6,12 +6,16 @@
  */
 #include "main/play.h"
 
+#include <errno.h>
+#include <time.h>
+
 #include "base/clock.h"
+#include "main/view_text.h"
 
 #define PLAY_MESSAGE_MAX (8 * MIB)
 #define PLAY_OUT_MAX (256 * MIB)
 #define PLAY_VALUE_MAX (64 * KIB)
-enum { CHUNK_ROWS = 500, NUMBER_SIZE = 24 };
+enum { CHUNK_ROWS = 500, NUMBER_SIZE = 24, BRIEF_TEXT_MAX = 400, BRIEF_VALUE_MAX = 120 };
 
 void play_flush(struct play *p) {
 	if (p->is_muted)
@@ -101,6 +105,8 @@ static void on_columns(void *arg, const struct view_command *c, const struct vie
 	auto_free struct str *heads = xcalloc((size_t)desc.count + 1, sizeof(*heads));
 	size_t n = 0;
 	(void)c;
+	if (p->is_brief)
+		return;
 	while (n < shape->desc.count && pg_row_desc_next(&desc, &column))
 		heads[n++] = column.name;
 	begin_rows(p, heads, n);
@@ -150,6 +156,8 @@ static void on_row(void *arg, const struct view_command *c, const struct view_sh
 	struct pg_value value;
 	size_t n = 0;
 	(void)c;
+	if (p->is_brief)
+		return;
 	if (p->table == NULL && values.count > 0)
 		number_columns(p, values.count);
 	p->rows++;
@@ -173,7 +181,9 @@ static void on_row(void *arg, const struct view_command *c, const struct view_sh
 static void on_copy(void *arg, const struct view_command *c, bool from_client, struct str data) {
 	struct play *p = arg;
 	(void)c;
-	if (++p->copies > p->rows_max && p->rows_max != 0)
+	p->copy_bytes += data.n;
+	p->is_copy_in = from_client;
+	if ((++p->copies > p->rows_max && p->rows_max != 0) || p->is_brief)
 		return;
 	if (data.n > 0 && data.p[data.n - 1] == '\n')
 		data = str_head(data, data.n - 1);
@@ -183,36 +193,26 @@ static void on_copy(void *arg, const struct view_command *c, bool from_client, s
 
 /* ---- commands ---- */
 
-static void put_params(struct play *p, const struct view_command *c) {
-	struct pg_values values = c->params;
-	struct pg_value v;
-	for (size_t i = 0; c->has_params && pg_values_next(&values, &v); i++) {
-		uint32_t type = i < c->param_types.count ? pg_oid_at(&c->param_types, i) : 0;
-		const char *name = pg_type_name(type);
-		w_fmt(&p->out, "  $%zu%s%s = ", i + 1, name != NULL ? " " : "",
-		      name != NULL ? name : "");
-		buf_clear(&p->value);
-		if (v.is_null) {
-			w_bytes(&p->out, STR("NULL\n"));
-			continue;
-		}
-		(void)pg_value_text(&p->value, type, pg_format_at(&c->param_formats, i),
-		                    str_head(v.bytes, PLAY_VALUE_MAX));
-		w_u8(&p->out, '"');
-		text_safe(&p->out, buf_peek(&p->value), TEXT_LINE);
-		w_u8(&p->out, '"');
-		if (v.bytes.n > PLAY_VALUE_MAX)
-			w_fmt(&p->out, " … (%zu bytes)", v.bytes.n);
-		w_u8(&p->out, '\n');
-	}
+static bool is_cut(const struct play *p) {
+	return p->is_brief && !p->is_wide && p->only == 0;
+}
+
+static void put_statement(struct play *p, struct str text) {
+	bool is_long = is_cut(p) && text.n > BRIEF_TEXT_MAX;
+	size_t left = text.n - BRIEF_TEXT_MAX;
+	put_block(&p->out, is_long ? str_head(text, BRIEF_TEXT_MAX) : text, "  | ");
+	if (is_long)
+		w_fmt(&p->out, "  … %zu more bytes\n", left);
 }
 
 static void on_begin(void *arg, const struct view_command *c) {
 	struct play *p = arg;
 	end_rows(p);
 	play_flush(p);
-	p->is_muted = c->number <= p->skip;
-	p->copies = 0;
+	p->is_muted = c->number <= p->skip || (p->only != 0 && p->only != c->number);
+	p->has_begun = true;
+	p->was_found = p->was_found || p->only == c->number;
+	p->copies = p->copy_bytes = 0;
 	w_fmt(&p->out, "\n[%llu] ", (unsigned long long)c->number);
 	put_when(p, c->received_ns);
 	w_fmt(&p->out, "  %s", view_kind_name(c->kind));
@@ -230,10 +230,11 @@ static void on_begin(void *arg, const struct view_command *c) {
 		w_fmt(&p->out, ", at most %u rows", c->rows_max);
 	w_u8(&p->out, '\n');
 	if (c->has_text)
-		put_block(&p->out, c->text, "  | ");
+		put_statement(p, c->text);
 	else if (c->kind != VIEW_FUNCTION)
 		w_bytes(&p->out, STR("  (its text is not known)\n"));
-	put_params(p, c);
+	view_text_params(&p->out, &p->value, c, is_cut(p) ? BRIEF_VALUE_MAX : PLAY_VALUE_MAX);
+	view_text_claimed(&p->out, c);
 	flush(p);
 }
 
@@ -241,58 +242,54 @@ static void on_complete(void *arg, const struct view_command *c, struct str tag)
 	struct play *p = arg;
 	(void)c;
 	end_rows(p);
-	if (p->rows_max != 0 && p->copies > p->rows_max)
+	if (p->rows_max != 0 && p->copies > p->rows_max && !p->is_brief)
 		w_fmt(&p->out, "  … %llu more messages of COPY (--rows 0 shows all)\n",
 		      (unsigned long long)(p->copies - p->rows_max));
-	p->copies = 0;
+	if (!p->is_brief)
+		p->copies = 0;
 	if (tag.n > 0)
 		put_block(&p->out, tag, "  = ");
-}
-
-/* "internal position" */
-static void put_field_name(struct buf *out, uint8_t code) {
-	const char *key = pg_field_key(code);
-
-	for (const char *p = key != NULL ? key : "field"; *p != '\0'; p++)
-		w_u8(out, *p == '_' ? ' ' : (uint8_t)*p);
-}
-
-/* "! ERROR 22012: division by zero" and every further field. */
-static void put_fields(struct play *p, struct pg_fields fields) {
-	struct pg_fields again = fields;
-	struct pg_field f;
-	struct str said[3] = { STR_NONE, STR_NONE, STR_NONE };
-	while (pg_fields_next(&again, &f)) {
-		if (f.code == 'S')
-			said[0] = f.value;
-		if (f.code == 'C')
-			said[1] = f.value;
-		if (f.code == 'M')
-			said[2] = f.value;
-	}
-	w_bytes(&p->out, STR("  ! "));
-	text_safe(&p->out, said[0], TEXT_LINE);
-	w_u8(&p->out, ' ');
-	text_safe(&p->out, said[1], TEXT_LINE);
-	w_bytes(&p->out, STR(": "));
-	text_safe(&p->out, said[2], TEXT_LINE);
-	w_u8(&p->out, '\n');
-	while (pg_fields_next(&fields, &f)) {
-		if (f.code == 'S' || f.code == 'V' || f.code == 'C' || f.code == 'M')
-			continue;
-		w_bytes(&p->out, STR("  !   "));
-		put_field_name(&p->out, f.code);
-		w_bytes(&p->out, STR(": "));
-		text_safe(&p->out, f.value, TEXT_LINE);
-		w_u8(&p->out, '\n');
-	}
 }
 
 static void on_failed(void *arg, const struct view_command *c, struct pg_fields fields) {
 	struct play *p = arg;
 	(void)c;
 	end_rows(p);
-	put_fields(p, fields);
+	view_text_fields(&p->out, fields);
+}
+
+/* ", 2 rows (34 bytes)", ", 3 messages of COPY in (61 bytes)" */
+static void put_counts(struct play *p, const struct view_command *c) {
+	if (c->rows > 0)
+		w_fmt(&p->out, ", %llu row%s (%llu bytes)", (unsigned long long)c->rows,
+		      c->rows == 1 ? "" : "s", (unsigned long long)c->row_bytes);
+	if (p->copies > 0)
+		w_fmt(&p->out, ", %llu message%s of COPY %s (%llu bytes)",
+		      (unsigned long long)p->copies, p->copies == 1 ? "" : "s",
+		      p->is_copy_in ? "in" : "out", (unsigned long long)p->copy_bytes);
+}
+
+static void put_moment(struct play *p, const char *what, uint64_t mono) {
+	char text[TIME_TEXT_SIZE];
+	if (mono == 0)
+		return;
+	time_text(text, mono + p->feed.wall_minus_mono);
+	w_fmt(&p->out, "     %-10s %s\n", what, text);
+}
+
+/* Of the one command that is asked for: to the nanosecond, and where it stands in the record. */
+static void put_places(struct play *p, const struct view_command *c) {
+	put_moment(p, "received", c->received_ns);
+	put_moment(p, "forwarded", c->forwarded_ns);
+	put_moment(p, "answered", c->answered_ns);
+	w_fmt(&p->out, "     %-10s %llu rows, %llu bytes\n", "returned",
+	      (unsigned long long)c->rows, (unsigned long long)c->row_bytes);
+	w_fmt(&p->out, "     %-10s event %llu, byte %llu of what the client said\n", "recorded",
+	      (unsigned long long)c->seq, (unsigned long long)c->c_off);
+	for (size_t i = 0; c->has_params && i < c->params.count; i++)
+		w_fmt(&p->out, "     $%-9zu type %u, %s\n", i + 1,
+		      i < c->param_types.count ? pg_oid_at(&c->param_types, i) : 0,
+		      pg_format_at(&c->param_formats, i) == 0 ? "text" : "binary");
 }
 
 static void on_end(void *arg, const struct view_command *c) {
@@ -300,6 +297,8 @@ static void on_end(void *arg, const struct view_command *c) {
 	struct spent s = spent_of(c);
 	end_rows(p);
 	w_fmt(&p->out, "  -> %s", view_status_name(c->status));
+	if (p->is_brief)
+		put_counts(p, c);
 	if (s.has_total) {
 		w_bytes(&p->out, STR(", total "));
 		put_ms(&p->out, s.total_ns);
@@ -315,7 +314,14 @@ static void on_end(void *arg, const struct view_command *c) {
 		w_bytes(&p->out, STR(", not forwarded as far as the record tells"));
 	}
 	w_u8(&p->out, '\n');
+	if (p->only != 0)
+		put_places(p, c);
 	flush(p);
+	if (p->only != 0) {
+		play_flush(p);
+		p->is_muted = true;
+		p->feed.stop = p->only == c->number;
+	}
 }
 
 /* ---- what else happens ---- */
@@ -329,7 +335,7 @@ static void on_notice(void *arg, const struct view_command *c, struct pg_fields 
 		put_when(p, now_ns);
 		w_bytes(&p->out, STR("  notice\n"));
 	}
-	put_fields(p, fields);
+	view_text_fields(&p->out, fields);
 }
 
 static void on_error(void *arg, struct pg_fields fields, uint64_t now_ns) {
@@ -338,7 +344,7 @@ static void on_error(void *arg, struct pg_fields fields, uint64_t now_ns) {
 	w_bytes(&p->out, STR("\n[-] "));
 	put_when(p, now_ns);
 	w_bytes(&p->out, STR("  error outside any command\n"));
-	put_fields(p, fields);
+	view_text_fields(&p->out, fields);
 }
 
 static void on_notify(void *arg, const struct pg_notify *n, uint64_t now_ns) {
@@ -354,7 +360,7 @@ static void on_notify(void *arg, const struct pg_notify *n, uint64_t now_ns) {
 
 static void on_status(void *arg, const struct pg_param *param, uint64_t now_ns) {
 	struct play *p = arg;
-	if (!p->is_wide)
+	if (!p->is_wide && !(p->is_brief && p->has_begun))
 		return;
 	print_rows(p);
 	w_bytes(&p->out, STR("[-] "));
@@ -397,10 +403,29 @@ static void on_broken(void *arg, bool from_client, uint64_t offset) {
 	      from_client ? "client" : "target", (unsigned long long)offset);
 }
 
+/* Waits as long as the session did between two events, scaled, and at most max_pause_ns. */
+static void pace(struct play *p, uint64_t mono) {
+	uint64_t gap = mono > p->last_mono && p->last_mono != 0 ? mono - p->last_mono : 0;
+	p->last_mono = MAX(mono, p->last_mono);
+	if (p->speed_milli == 0 || gap == 0)
+		return;
+	gap = (uint64_t)((double)gap * 1000.0 / (double)p->speed_milli);
+	if (p->max_pause_ns != 0)
+		gap = MIN(gap, p->max_pause_ns);
+	if (gap >= NS_PER_MS)
+		play_flush(p);
+	struct timespec t = { .tv_sec = (time_t)(gap / NS_PER_S),
+		              .tv_nsec = (long)(gap % NS_PER_S) };
+	while (nanosleep(&t, &t) != 0 && errno == EINTR)
+		;
+}
+
 /* Frames that are not data: gaps, facts of keeper and recorder, acts. */
 static void on_item(void *arg, const struct reader_item *it) {
 	struct play *p = arg;
 	char when[LOCAL_TEXT_SIZE];
+	if (it->kind == FRAME_DATA && !it->is_bad)
+		pace(p, it->event.mono_ns);
 	if (it->kind == FRAME_DATA && it->is_bad)
 		w_fmt(&p->out, "\n[-] event %llu does not decode\n",
 		      (unsigned long long)it->event.seq);
@@ -433,17 +458,21 @@ void play_begin(struct play *p, const json_t *about) {
 		                  .broken = on_broken };
 	buf_init(&p->out, PLAY_OUT_MAX);
 	buf_init(&p->value, 64 * MIB);
-	head_brief(&p->out, about);
-	play_flush(p);
+	if (!p->is_brief || p->only != 0) {
+		head_brief(&p->out, about);
+		play_flush(p);
+	}
 	if (str_is(json_text(about, "protocol"), "postgres"))
 		p->feed.view = pg_view_new(&h, PLAY_MESSAGE_MAX);
 	p->feed.item = on_item;
 	p->feed.arg = p;
-	p->is_muted = p->skip != 0;
+	p->is_muted = p->skip != 0 || p->only != 0;
 }
 
 void play_end(struct play *p, const json_t *about) {
 	end_rows(p);
+	if (p->only != 0)
+		return;
 	p->is_muted = false;
 	if (json_is_true(json_object_get(about, "open"))) {
 		w_bytes(&p->out, STR("\n(the session is open, or ended with its gateway)\n"));

@@ -1,5 +1,5 @@
 /*
- * play.h: the view of a session that `play` and `tail` print.
+ * play.h: the view of a session that `show`, `play` and `tail` print.
  */
 #ifndef MAIN_PLAY_H
 #define MAIN_PLAY_H
@@ -15,7 +15,16 @@ struct play {
 	bool is_wide;
 	uint64_t rows_max; /* of a result; 0: all */
 	uint64_t skip;     /* commands at the beginning that are not shown */
+	uint64_t only;     /* the one command that is shown, with all that is known of it; 0: all */
+	bool is_brief; /* counts stand for rows and COPY data; long texts are cut unless is_wide */
+	uint64_t speed_milli;  /* thousandths of real time; 0: at once */
+	uint64_t max_pause_ns; /* the longest wait; 0: no bound */
 	/* play.c's */
+	bool was_found; /* `only` */
+	bool has_begun; /* a command */
+	uint64_t last_mono;
+	uint64_t copy_bytes; /* of this command */
+	bool is_copy_in;
 	struct feed feed;
 	struct buf out, value;
 	bool is_muted;

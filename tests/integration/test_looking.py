@@ -1,0 +1,124 @@
+"""Reading comfortably: show, play, export and ls, held against what the server itself says."""
+
+import json
+
+import pytest
+
+import lab
+import libpq
+
+VALUES = {
+    "bool": ["true", "false"],
+    "int2": ["-32768", "7"], "int4": ["-2147483648"], "int8": ["9223372036854775807"], "oid": ["4294967295"],
+    "float4": ["0.1", "1e6", "123456.5", "-1e-05", "3.4028235e38", "1e-45", "NaN", "-Infinity", "-0"],
+    "float8": ["0.1", "1e15", "123456789012345", "1234567890123456", "5e-324", "1.7976931348623157e308", "0.0001", "0.00001", "100", "Infinity", "9007199254740993", "2.5e-7"],
+    "numeric": ["0", "-0.00012300", "12345678901234567890.123456789", "1e20", "NaN", "Infinity", "10000", "0.5", "99990000"],
+    "text": ["naïve\\ \"quoted\"", ""], "varchar": ["x"], "bytea": ["\\x00ff41"],
+    "json": ['{"a": [1,  2]}'], "jsonb": ['{"a": [1,  2]}'], "uuid": ["01234567-89ab-cdef-0123-456789abcdef"],
+    "date": ["2024-02-29", "0044-03-15 BC", "infinity", "10000-01-01"], "time": ["13:07:24.64025", "24:00:00"], "timetz": ["13:07:24+05:30", "01:02:03-08"],
+    "timestamp": ["1999-12-31 23:59:59.999999", "4713-01-01 00:00:00 BC", "-infinity"], "timestamptz": ["2026-11-21 10:00:00.5+02"],
+    "interval": ["0", "1 year 3 mons 2 days 00:00:01.5", "-1 day 00:00:01", "-14 mons", "1 day -04:05:06.007", "178000000 years", "-3 days -1:00:00"],
+    "inet": ["10.0.0.1", "10.0.0.1/24", "fe80::1/64"], "cidr": ["10.0.0.0/8"], "macaddr": ["08:00:2b:01:02:03"],
+    "int4range": ["empty", "[1,5)", "(,)", "[,7)"], "numrange": ["[1.5,2.5]"], "daterange": ["[2024-01-01,2024-02-01)"], "tsrange": ["[2024-01-01 10:00,)"], "tstzrange": ["(,2024-01-01 10:00+00]"],
+    "int4multirange": ["{[1,3),[5,7)}", "{}"],
+    "int4[]": ["{}", "{1,NULL,-3}", "{{1,2},{3,4}}", "[0:1]={7,8}", "[2:3][-1:0]={{1,2},{3,4}}"],
+    "text[]": ['{a,"b c","NULL",NULL,"","q\\"\\\\",{}}'.replace(",{}", ',"{}"'), "{null}"],
+    "timestamp[]": ['{"2024-01-01 10:00:00"}'], "numeric[]": ["{1.50,NaN}"], "int4range[]": ['{"[1,5)",empty}'], "bytea[]": ['{"\\\\x00ff"}'],
+}
+
+
+def commands_of(gateway, sid="@last"):
+    return json.loads(gateway.hansard("show", sid, "-o", "json").stdout)["command_list"]
+
+
+def closed_session(gateway, before):
+    """The newest session, once it is closed; `before` is how many there were."""
+    return lab.wait_for(lambda: (lambda s: s[0]["id"] if len(s) > before and not s[0]["open"] else None)(gateway.json("sessions")), "the session's close")
+
+
+@pytest.fixture(scope="module")
+def gw(shared_gateway):
+    return shared_gateway
+
+
+@pytest.fixture
+def talk(gw):
+    """A function that runs `act` on a libpq connection and returns the id of the session."""
+    def run(act):
+        before = len(gw.json("sessions"))
+        connection = libpq.Connection(gw.conninfo(), gw.token("--on-behalf-of", "mara@example.com"))
+        try:
+            act(connection)
+        finally:
+            connection.close()
+        return closed_session(gw, before)
+    return run
+
+
+def test_binary_parameters_read_as_the_server_writes_them(gw, talk):
+    want = []
+
+    def act(c):
+        c.simple("set timezone to 'UTC'")
+        for name, texts in VALUES.items():
+            for text in texts:
+                raw = c.query(f"select $1::text::{name}", [text.encode()], result=1)[0][0]
+                oid = c.types[0]
+                want.append((name, c.query(f"select format('%s', $1::{name})", [raw], [oid], binary=1)[0][0].decode()))
+    sid = talk(act)
+    seen = [c["parameters"][0] for c in commands_of(gw, sid) if c["text"].startswith("select format(")]
+    assert len(seen) == len(want)
+    assert [(p["type"], p["value"]) for p in seen] == want
+
+
+def test_show_tells_the_statement_behind_each_execute(gw, talk):
+    def act(c):
+        c.simple("create temp table t(a int, b text)")
+        c.prepare("ins", "insert into t values ($1, $2) /*action='%2Fsave',traceparent='00-5bd6-9fb4-01'*/", [23, 25])
+        for i in range(3):
+            c.execute("ins", [i.to_bytes(4, "big"), None if i == 1 else b"v%d" % i], binary=1)
+        with pytest.raises(libpq.Error):
+            c.query("select 1 / $1::int", [b"0"])
+        c.simple("do $$ begin raise notice 'careful'; end $$")
+        c.simple("set application_name to 'later'")
+        c.simple("listen chan; notify chan, 'hello'")
+    sid = talk(act)
+    shown = json.loads(gw.hansard("show", sid, "-o", "json").stdout)
+    ins = [c for c in shown["command_list"] if c["kind"] == "execute" and c["statement"] == "ins"]
+    assert len(ins) == 3 and all(c["text"].startswith("insert into t") and c["tag"] == "INSERT 0 1" for c in ins)
+    assert [c["parameters"] for c in ins] == [[{"type_oid": 23, "type": "int4", "value": str(i)}, {"type_oid": 25, "type": "text", "value": None if i == 1 else f"v{i}"}] for i in range(3)]
+    assert ins[0]["claimed"] == [{"key": "action", "value": "/save"}, {"key": "traceparent", "value": "00-5bd6-9fb4-01"}]
+    assert ins[0]["total_ns"] == ins[0]["held_ns"] + ins[0]["target_ns"]
+    failed = next(c for c in shown["command_list"] if c["status"] == "failed")
+    assert failed["sqlstate"] == failed["error"]["sqlstate"] == "22012" and failed["error"]["message"] == "division by zero" and failed["error"]["routine"]
+    assert [n["message"] for c in shown["command_list"] for n in c.get("notices", [])] == ["careful"]
+    happened = {h["type"]: h for h in shown["happened"]}
+    assert happened["parameter"]["name"] == "application_name" and happened["parameter"]["value"] == "later"
+    assert happened["notification"]["channel"] == "chan" and happened["notification"]["payload"] == "hello"
+    assert shown["learnt"]["server_version"] and int(shown["learnt"]["backend_pid"]) > 0 and shown["learnt"]["target_tls"].startswith("TLS")
+
+    text = gw.hansard("show", sid).stdout
+    for line in ("on behalf of   mara@example.com (verified)", "routed by      user", f"backend pid    {shown['learnt']['backend_pid']}", "target user    app", "  $1 int4 = \"2\"", "  $2 text = NULL",
+                 '  claimed: action="/save" traceparent="00-5bd6-9fb4-01"', "  ! ERROR 22012: division by zero", "  ! NOTICE 00000: careful", "  = INSERT 0 1",
+                 "channel chan", "the target says application_name = later"):
+        assert line in text, line
+    one = gw.hansard("show", sid, "--command", str(ins[2]["number"])).stdout
+    assert '  $1 int4 = "2"' in one and "$1         type 23, binary" in one and "division by zero" not in one and "create temp table" not in one
+    assert [c["number"] for c in json.loads(gw.hansard("show", sid, "--command", "2", "-o", "json").stdout)["command_list"]] == [2]
+    for wrong, code in ((["--command", "999"], 1), (["--command", "0"], 2), (["--command", "x"], 2)):
+        assert gw.hansard("show", sid, *wrong, check=False).returncode == code, wrong
+
+
+def test_show_counts_and_cuts(gw, talk):
+    long = "x" * 3000
+
+    def act(c):
+        c.query(f"select $1::text, '{long}'", [long.encode()])
+        c.query("select generate_series(1, 40)")
+    sid = talk(act)
+    text = gw.hansard("show", sid).stdout
+    assert "40 rows (" in text and long not in text and "(3000 bytes)" in text and "more bytes" in text
+    assert gw.hansard("show", sid, "-o", "wide").stdout.count(long) == 2
+    assert long in gw.hansard("show", sid, "--command", "1").stdout
+    first = commands_of(gw, sid)[0]
+    assert first["parameters"][0]["value"] == long and commands_of(gw, sid)[1]["rows"] == 40
