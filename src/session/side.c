@@ -362,17 +362,35 @@ void side_want_tls(struct side_state *d, struct str alpn, bool is_direct) {
 	assert(has_room); /* a core's own constant */
 }
 
-/* What was read so far goes to the new TLS: 0 or a code. */
-static int feed_tls(struct side_state *d) {
-	struct str held = side_held(d);
-	int rc = tls_feed(d->conn.tls, held);
-
-	assert(d->owed == 0 && d->is_tls_direct);
+static void drop_held(struct side_state *d) {
+	assert(d->owed == 0);
 	if (d->is_scratch)
 		d->view_len = 0;
 	else
 		buf_clear(&d->in);
+}
+
+/* What was read so far goes to the new TLS: 0 or a code. */
+static int feed_tls(struct side_state *d) {
+	int rc = tls_feed(d->conn.tls, side_held(d));
+
+	assert(d->is_tls_direct);
+	drop_held(d);
 	return rc;
+}
+
+/*
+ * Bytes behind the request to start TLS, or behind its answer, were sent by nobody who is inside it
+ * (CVE-2021-23214, CVE-2021-23222). A client is not answered; of a target the client is told.
+ */
+static void refuse_plaintext(struct side_state *d) {
+	if (d->which == SIDE_CLIENT || d->owed != 0) {
+		session_close(d->s, H_EPROTO);
+		return;
+	}
+	drop_held(d);
+	d->is_write_dead = true;
+	read_failed(d, H_ETLS);
 }
 
 void side_start_tls(struct side_state *d) {
@@ -383,9 +401,8 @@ void side_start_tls(struct side_state *d) {
 	if (!d->wants_tls || !d->is_open || s->sides[d->which].lane.len != 0 || !side_is_flushed(d))
 		return;
 	d->wants_tls = false;
-	/* Bytes behind the request to start TLS were sent by nobody who is inside it (CVE-2021-23214). */
 	if (side_held(d).n != 0 && !d->is_tls_direct) {
-		session_close(s, H_EPROTO);
+		refuse_plaintext(d);
 		return;
 	}
 	if (d->which != SIDE_CLIENT)
