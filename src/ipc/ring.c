@@ -223,17 +223,34 @@ struct ring_event *ring_reserve(struct ring *r, size_t len) {
 	return e;
 }
 
-bool ring_publish(struct ring *r) {
-	uint32_t asleep;
-
+bool ring_publish_quietly(struct ring *r) {
 	if (atomic_load_explicit(&r->head->head, memory_order_relaxed) == r->pos)
 		return false;
 	atomic_store(&r->head->head, r->pos);
-	asleep = atomic_load(&r->commit->recorder_asleep);
+	return true;
+}
+
+/* Whoever is asleep and not woken has either seen our head or sleeps beside it. */
+static bool wake_once(struct ring *r) {
+	uint32_t asleep = atomic_load(&r->commit->recorder_asleep);
+
 	if ((asleep & 1) == 0 || asleep == r->woken)
 		return false;
 	r->woken = asleep;
 	return true;
+}
+
+bool ring_publish(struct ring *r) {
+	return ring_publish_quietly(r) && wake_once(r);
+}
+
+bool ring_must_wake(struct ring *r) {
+	return ring_untaken(r) != 0 && wake_once(r);
+}
+
+uint64_t ring_untaken(struct ring *r) {
+	read_tail(r);
+	return atomic_load_explicit(&r->head->head, memory_order_relaxed) - r->tail_seen;
 }
 
 uint64_t ring_durable(const struct ring *r, uint32_t slot, uint32_t generation,

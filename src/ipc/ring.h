@@ -118,6 +118,13 @@ static inline uint8_t *ring_payload(struct ring_event *e) {
 }
 /* Publishes all that was reserved; true when the recorder must be woken (write its eventfd). */
 bool ring_publish(struct ring *r) must_use;
+/* The same for what nobody waits for: the recorder finds it when it wakes. true when something was
+ * published; somebody must ask ring_must_wake() later. */
+bool ring_publish_quietly(struct ring *r) must_use;
+/* Does the recorder sleep, not woken yet, beside what is published? Then write its eventfd. */
+bool ring_must_wake(struct ring *r) must_use;
+/* Published bytes that the recorder has not taken yet. */
+uint64_t ring_untaken(struct ring *r);
 /* Highest durable seq of the slot, 0 when the slot's generation differs; *ret_state may be NULL. */
 uint64_t ring_durable(const struct ring *r, uint32_t slot, uint32_t generation,
                       enum ring_slot_state *ret_state);

@@ -208,6 +208,36 @@ TEST(ring_wakes_only_who_sleeps) {
 	pair_close(&p);
 }
 
+TEST(ring_publishes_quietly) {
+	struct pair p;
+	struct ring_event e;
+
+	pair_open(&p);
+	CHECK(ring_recorder_may_sleep(&p.r));
+	CHECK(!ring_publish_quietly(&p.w)); /* nothing to publish */
+	CHECK(put(&p.w, 1, 8) && ring_publish_quietly(&p.w));
+	CHECK_EQ_U(ring_untaken(&p.w), 48);
+	CHECK(ring_must_wake(&p.w));
+	CHECK(!ring_must_wake(&p.w)); /* the eventfd was written already */
+	ring_recorder_awake(&p.r);
+	CHECK_EQ_I(ring_take(&p.r, &e, p.payload), 1);
+	ring_release(&p.r);
+	CHECK(ring_recorder_may_sleep(&p.r));
+	CHECK(!ring_must_wake(&p.w)); /* it has all there is */
+
+	/* What was published quietly is found with what was not. */
+	CHECK(put(&p.w, 2, 8) && ring_publish_quietly(&p.w));
+	CHECK(put(&p.w, 3, 8) && ring_publish(&p.w));
+	CHECK(!ring_must_wake(&p.w));
+	ring_recorder_awake(&p.r);
+	CHECK(!ring_recorder_may_sleep(&p.r));
+	CHECK_EQ_I(ring_take(&p.r, &e, p.payload), 1);
+	CHECK_EQ_U(e.seq, 2);
+	CHECK_EQ_I(ring_take(&p.r, &e, p.payload), 1);
+	CHECK_EQ_U(e.seq, 3);
+	pair_close(&p);
+}
+
 TEST(ring_recorder_resumes_at_its_tail) {
 	struct pair p;
 	struct ring_event e;

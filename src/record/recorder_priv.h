@@ -39,7 +39,7 @@ enum {
 #define REC_BATCH_MAX ((size_t)1 << 20)
 #define REC_BULK_PER_BATCH ((size_t)256 * 1024)
 #define REC_DRAIN_MAX ((size_t)2 << 20)
-#define REC_AGE (50 * NS_PER_MS)
+#define REC_AGE (40 * NS_PER_MS) /* with what a worker may keep to itself (thread.c), 50 ms */
 #define REC_AGE_BOTH (5 * NS_PER_MS)
 #define REC_BEAT NS_PER_S
 #define REC_OUT_AGE NS_PER_S /* after which a part buffer is written */

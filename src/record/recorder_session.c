@@ -136,6 +136,7 @@ static void check_quota(struct recorder *r, struct rec_session *s, size_t n) {
 		rec_session_lose(r, s, H_EQUOTA);
 }
 
+/* Only what bytes wait for is urgent: answers and commands ride with the session's next one. */
 static void queue_up(struct recorder *r, struct rec_session *s, const struct ring_event *e) {
 	if (s->b.n_events == 1) {
 		bool is_both = s->durable == DURABLE_BOTH_WAYS;
@@ -145,7 +146,7 @@ static void queue_up(struct recorder *r, struct rec_session *s, const struct rin
 		list_drop(&s->queue);
 		list_push(is_both ? &r->soon : &r->later, &s->queue);
 	}
-	if ((e->intent == 1 || s->b.has_intent) && s->b_due != 0) {
+	if (e->intent == 1 && s->b_due != 0) {
 		s->b_due = 0;
 		list_drop(&s->queue);
 		list_push(&r->urgent, &s->queue);

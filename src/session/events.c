@@ -49,6 +49,7 @@ static bool put_ring(struct session *s, const struct rec *r) {
 		return false;
 	s->seq++;
 	fill(e, s, r);
+	s->t->is_urgent = s->t->is_urgent || r->intent || r->type == REC_END;
 	if (r->head.n != 0)
 		memcpy(ring_payload(e), r->head.p, r->head.n);
 	if (r->bytes.n != 0)
@@ -116,6 +117,7 @@ bool rec_flush_pre(struct session *s) {
 		kept.generation = s->generation;
 		memcpy(e, all.p, sizeof(kept) + kept.len);
 		*e = kept;
+		s->t->is_urgent = true; /* a session that begins waits for nothing */
 		buf_consume(&s->pre, sizeof(kept) + kept.len);
 	}
 	buf_trim(&s->pre, false);
@@ -232,6 +234,7 @@ static bool put_orphan_end(struct thread *t, uint64_t id) {
 	e->seq = 1;
 	e->mono_ns = mono_ns();
 	e->type = REC_END;
+	t->is_urgent = true;
 	memcpy(ring_payload(e), payload.p, payload.n);
 	return true;
 }

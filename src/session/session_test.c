@@ -33,6 +33,49 @@ TEST(session_record_first) {
 	world_free(&x);
 }
 
+static bool is_rung(struct world *x) {
+	uint64_t count;
+
+	return read(x->start.recorder_event, &count, sizeof(count)) == sizeof(count);
+}
+
+/* A recorder that sleeps is woken at once for what a target waits for, and soon for the rest. */
+TEST(session_wakes_the_recorder_when_somebody_waits) {
+	struct world x;
+
+	world_make(&x, MIB);
+	struct peer *p = admitted(&x);
+
+	turns(&x, 3);
+	while (record(&x, 100) != 0)
+		;
+	x.is_recorder_held = true;
+	(void)is_rung(&x);
+	CHECK(ring_recorder_may_sleep(&x.ring));
+	uint64_t begin = mono_ns();
+
+	say(p->target, 'R', STR("world"));
+	turns(&x, 2);
+	CHECK(client_has(&x, p, "world"));
+	CHECK(ring_backlog(&x.ring) != 0);
+	while (!is_rung(&x) && mono_ns() - begin < 5 * NS_PER_S)
+		turn(&x);
+	CHECK(mono_ns() - begin >= 10 * NS_PER_MS && mono_ns() - begin < 5 * NS_PER_S);
+
+	ring_recorder_awake(&x.ring);
+	CHECK(record(&x, 100) != 0);
+	CHECK(ring_recorder_may_sleep(&x.ring));
+	(void)is_rung(&x);
+	say(p->client, 'R', STR("hello"));
+	turns(&x, 2);
+	CHECK(is_rung(&x));
+	ring_recorder_awake(&x.ring);
+	x.is_recorder_held = false;
+	turns(&x, 5);
+	CHECK(target_has(p, "hello"));
+	world_free(&x);
+}
+
 TEST(session_proof_is_not_recorded) {
 	struct world x;
 

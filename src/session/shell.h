@@ -210,7 +210,7 @@ struct thread {
 	uint16_t ring_number;
 	int event_fd; /* worker_event: commits, mail */
 	struct watch event_watch;
-	struct timer tick, outbox_timer;
+	struct timer tick, outbox_timer, quiet_timer;
 
 	struct slot_entry *slots;
 	uint32_t slot_first, slot_count, slot_next;
@@ -226,6 +226,7 @@ struct thread {
 
 	struct log_limit refused; /* messages of other processes */
 	bool is_keeper_up, is_draining, is_drain_killed, is_asleep;
+	bool is_urgent; /* what was put into the ring since it was published is waited for */
 	uint64_t drain_ns;
 	uint64_t ticked_ns, stalled_ns; /* how long something has waited and durability not moved */
 	uint32_t moved_seen;
