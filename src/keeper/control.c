@@ -419,6 +419,38 @@ static void ask_token_ls(struct conn *c, json_t *ask) {
 	page_end(&p, true);
 }
 
+/* Whose token has this hash; who asks holds the token, or could read the state as well. */
+static void ask_token_who(struct conn *c, json_t *ask) {
+	static const char *const members[] = { "sha256", NULL };
+	struct str text = text_member(ask, "sha256");
+	struct arena *a = arena_new(64 * KIB);
+	uint8_t hash[SHA256_SIZE];
+	struct token_row row;
+	int rc = H_EUSAGE;
+
+	if (has_only(ask, members) && text.n == 2 * SHA256_SIZE &&
+	    hex_decode(hash, sizeof(hash), text) == SHA256_SIZE)
+		rc = state_token_get(c->k->state, hash, a, &row);
+	if (rc < 0) {
+		answer_error(c, rc,
+		             rc == H_ENOTFOUND ? "no such token was issued here" : h_err_text(rc));
+	} else {
+		struct buf b;
+
+		buf_init(&b, IPC_MAX);
+		struct jw j = answer_begin(&b);
+		jw_kv_str(&j, "id", row.id);
+		jw_key(&j, "identity");
+		jw_raw(&j, row.who);
+		jw_kv_u64(&j, "expires_wall_ns", row.expires_wall_ns);
+		jw_kv_u64(&j, "revoked_wall_ns", row.revoked_wall_ns);
+		answer_end(&j, true);
+		answer(c, &b);
+		buf_fini(&b);
+	}
+	arena_free(&a);
+}
+
 static void put_live(void *arg, const struct grant_row *g) {
 	struct page *p = arg;
 	char sid[UUID_TEXT_SIZE];
@@ -590,6 +622,7 @@ static const struct {
 	{ "token.issue", ask_token_issue },
 	{ "token.ls", ask_token_ls },
 	{ "token.revoke", ask_token_revoke },
+	{ "token.who", ask_token_who },
 	{ "why", ask_why },
 	{ "act", ask_act },
 	{ "sessions.live", ask_sessions },

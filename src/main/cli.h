@@ -24,6 +24,7 @@ enum cli_exit {
 #define CLI_COMMANDS(X) \
 	X(serve, cmd_serve, "run the gateway in the foreground") \
 	X(check, cmd_check, "check the configuration") \
+	X(ls, cmd_ls, "list the connections and how to use them") \
 	X(token, cmd_token, "issue, list and revoke tokens") \
 	X(why, cmd_why, "explain a refusal") \
 	X(status, cmd_status, "say how the running gateway is") \

@@ -122,3 +122,26 @@ def test_show_counts_and_cuts(gw, talk):
     assert long in gw.hansard("show", sid, "--command", "1").stdout
     first = commands_of(gw, sid)[0]
     assert first["parameters"][0]["value"] == long and commands_of(gw, sid)[1]["rows"] == 40
+
+
+def test_ls_says_roles_and_how_to_connect(gw, tmp_path):
+    token = gw.token(subject="lister", groups=["agents"])
+    everybody = gw.json("ls")
+    assert [c["name"] for c in everybody] == ["shop"] and everybody[0]["roles"][0] == {"name": "default", "user": "app", "groups": ["agents"]}
+    assert (everybody[0]["results"], everybody[0]["durable"], everybody[0]["hygiene"], everybody[0]["credentials"]) == ("full", "before-forward", "pinned", "redact")
+    assert "default (agents), ro (agents)" in gw.hansard("ls").stdout
+    stranger = gw.json("ls", "--group", "strangers")[0]
+    assert "connect" not in stranger and not any(r["yours"] for r in stranger["roles"])
+    assert all(r["yours"] for r in gw.json("ls", "--subject", "lister")[0]["roles"])
+    assert gw.hansard("ls", "--subject", "nobody", check=False).returncode == 1
+    env = {"PATH": "/usr/bin:/bin", "HANSARD_TOKEN": token}
+    assert "default, ro" in gw.hansard("ls", env=env).stdout
+    assert gw.hansard("ls", env={**env, "HANSARD_TOKEN": token[:-1] + ("0" if token[-1] != "0" else "1")}, check=False).returncode == 1
+    for how in ("conninfo", "uri"):
+        done = lab.run(["psql", everybody[0]["connect"][0][how], "-XAtc", "select current_user"], env={"PGPASSWORD": token, "PATH": "/usr/bin:/bin"})
+        assert done.stdout == "app\n"
+    alone = tmp_path / "h.yaml"
+    alone.write_text(gw.config.read_text().replace("./data", str(tmp_path / "none")))
+    assert lab.run([gw.binary, "ls", "--config", alone, "--group", "agents"]).stdout.count("default, ro") == 1
+    alone.write_text("nonsense: 1\n")
+    assert "hansard check" in lab.run([gw.binary, "ls", "--config", alone], check=False).stderr
