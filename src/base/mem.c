@@ -186,6 +186,11 @@ static uint64_t sip_hash(struct str s) {
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
+uint64_t map_hash(struct str s) {
+	(void)pthread_once(&sip_once, sip_setup);
+	return sip_hash(s);
+}
+
 struct map *map_new(size_t count_max) {
 	struct map *m = xcalloc(1, sizeof(*m));
 

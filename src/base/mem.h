@@ -49,6 +49,8 @@ static inline void list_drop(struct list *item) {
 
 struct map;
 struct map *map_new(size_t count_max) must_use;
+/* SipHash under the process's random key: what is chosen by others cannot be made to collide. */
+uint64_t map_hash(struct str s);
 void map_free(struct map **m); /* keys are freed, values are the caller's business */
 size_t map_count(const struct map *m);
 void *map_get(const struct map *m, struct str key);

@@ -40,6 +40,7 @@ enum config_tls {
 enum config_negotiation { CONFIG_TLS_REQUEST, CONFIG_TLS_DIRECT };
 enum config_binding { CONFIG_BINDING_PREFER, CONFIG_BINDING_REQUIRE, CONFIG_BINDING_DISABLE };
 enum config_credentials { CONFIG_CREDENTIALS_REDACT, CONFIG_CREDENTIALS_KEEP };
+enum config_names { CONFIG_NAMES_ON, CONFIG_NAMES_OFF };
 enum config_replication { CONFIG_REPLICATION_REFUSE, CONFIG_REPLICATION_ALLOW };
 /* The numbers of enum proof_method (session/proto.h). */
 enum config_proof { CONFIG_PROOF_PASSWORD, CONFIG_PROOF_SCRAM, CONFIG_PROOF_OAUTH };
@@ -123,6 +124,7 @@ struct config_connection {
 	struct config_access *access;
 	uint32_t durable, hygiene;
 	struct config_depth results;
+	uint32_t names;       /* enum config_names */
 	uint32_t credentials; /* enum config_credentials */
 	uint32_t proof;       /* enum config_proof: of clients that say no other by a hint */
 	uint64_t session_max_ns, connect_ns;

@@ -166,6 +166,9 @@
 	  RELOAD, \
 	  "Passwords, keys and tokens in statements and their parameters. redact: the record keeps " \
 	  "place, length and a keyed hash of them; the target gets them as they were said.") \
+	X(C_NAMES, C, "spec.record.names", ENUM, names, "on|off", "on", RELOAD, \
+	  "Relations as they were called at first sight in a session. on: asked for in the session " \
+	  "itself, between transactions, one round trip for the first statement on new relations.") \
 	X(C_HYGIENE, C, "spec.hygiene", ENUM, hygiene, "pinned|open", "pinned", RELOAD, \
 	  "pinned: UTF-8 only, start-up parameters by allow-list, what changes the meaning of text " \
 	  "ends the session. open: everything passes.") \

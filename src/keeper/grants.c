@@ -517,6 +517,7 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 		       .is_replication = g->is_replication,
 		       .results = { .kind = (enum depth_kind)g->conn->results.kind,
 		                    .rows = g->conn->results.rows },
+		       .looks_up_names = g->conn->names == CONFIG_NAMES_ON,
 		       .keeps_credentials = g->conn->credentials == CONFIG_CREDENTIALS_KEEP,
 		       .cancel_key_size = g->cancel_key_size,
 		       .server_final = str_of(g->server_final) },

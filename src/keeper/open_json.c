@@ -98,6 +98,7 @@ static void put_policy(struct jw *j, const struct keeper *k, const struct config
 	jw_obj(j);
 	jw_kv_str(j, "durable", config_durable_name((enum config_durable)c->durable));
 	jw_kv_z(j, "results", results);
+	jw_kv_z(j, "names", c->names == CONFIG_NAMES_ON ? "on" : "off");
 	jw_kv_str(j, "hygiene", config_hygiene_name((enum config_hygiene)c->hygiene));
 	jw_kv_z(j, "snapshot", hash);
 	jw_obj_end(j);

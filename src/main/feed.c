@@ -4,8 +4,7 @@
  */
 #include "main/feed.h"
 
-/* enum stream of session/proto.h, as it stands in records (docs/record-format.md §4). */
-enum { STREAM_C, STREAM_U, STREAM_T, STREAM_R };
+#include "session/proto.h"
 
 static void feed_bytes(struct pg_view *v, const struct rec_event *e, unsigned stream) {
 	if (stream == STREAM_U) {
@@ -32,8 +31,15 @@ static void feed_hole(struct pg_view *v, const struct rec_event *e, unsigned str
 static void feed_event(struct pg_view *v, const struct rec_event *e) {
 	unsigned stream = e->flags & REC_STREAM_MASK;
 	switch ((enum rec_type)e->type) {
-	case REC_RAW:
 	case REC_DROPPED:
+		/* the gateway's own question was answered: no command of the client's */
+		if (stream == STREAM_T && e->why == WHY_LOOKUP) {
+			feed_hole(v, e, stream);
+			break;
+		}
+		feed_bytes(v, e, stream);
+		break;
+	case REC_RAW:
 	case REC_INJECTED:
 		feed_bytes(v, e, stream);
 		break;

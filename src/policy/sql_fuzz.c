@@ -5,6 +5,7 @@
  */
 #include "base/base.h"
 #include "policy/sql_lex.h"
+#include "policy/sql_names.h"
 #include "policy/sql_norm.h"
 #include "policy/sql_secret.h"
 
@@ -39,6 +40,11 @@ static void check_spans(const struct sql_secrets *s, struct str text) {
 	assert(end <= text.n);
 }
 
+static void on_name(void *arg, struct str schema, struct str name) {
+	(void)arg;
+	assert(name.n > 0 && name.n <= SQL_NAME_MAX && schema.n <= SQL_NAME_MAX);
+}
+
 static void on_word(void *arg, struct str word) {
 	size_t *bytes = arg;
 
@@ -63,6 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	buf_init(&b, 4 * size + 64);
 	assert(sql_norm(text, &b) == 0);
 	buf_fini(&b);
+	(void)sql_names_find(text, on_name, &bytes);
+	bytes = 0;
 	sql_words(text, on_word, &bytes);
 	assert(bytes <= size);
 	return 0;

@@ -80,6 +80,7 @@ void grant_put(struct buf *b, const struct grant_msg *m) {
 	w_u8(b, m->g.keeps_credentials);
 	w_u8(b, (uint8_t)m->g.results.kind);
 	w_u32(b, m->g.results.rows);
+	w_u8(b, m->g.looks_up_names);
 	w_vstr(b, m->connection);
 	w_vstr(b, m->role);
 	w_bytes(b, str_mem(m->hide_key, sizeof(m->hide_key)));
@@ -127,6 +128,7 @@ int grant_get(struct grant_msg *m, struct str body) {
 	m->g.keeps_credentials = enum_up_to(&r, 1) == 1;
 	m->g.results.kind = enum_up_to(&r, DEPTH_NONE);
 	m->g.results.rows = rd_u32(&r);
+	m->g.looks_up_names = enum_up_to(&r, 1) == 1;
 	m->connection = rd_vstr(&r);
 	m->role = rd_vstr(&r);
 	read_exact(&r, m->hide_key, sizeof(m->hide_key));

@@ -69,7 +69,8 @@ enum tls_mode { TLS_DISABLE, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
 	X(CANCEL, "cancel", "a cancel request") \
 	X(NOTICE, "notice", "a notice said by the gateway") \
 	X(CLOSING, "closing", "what came after the session had ended") \
-	X(SKIPPED, "skipped", "not forwarded because the protocol says to skip")
+	X(SKIPPED, "skipped", "not forwarded because the protocol says to skip") \
+	X(LOOKUP, "lookup", "names of relations, asked for by the gateway")
 enum proto_why {
 #define X(name, text, help) WHY_##name,
 	PROTO_WHYS(X)
@@ -154,6 +155,7 @@ struct grant {
 	bool is_tls_direct;      /* TLS with the target starts without asking (PostgreSQL 17) */
 	bool is_replication;     /* the target may be asked for a replication connection */
 	bool keeps_credentials;  /* `record.credentials: keep`: nothing is hidden from the record */
+	bool looks_up_names;     /* `record.names: on`: relations are frozen at first sight */
 	struct depth results;    /* how much of them the record keeps */
 	uint8_t cancel_key_size; /* as asked for */
 	uint8_t cancel_key[CANCEL_KEY_LONG];

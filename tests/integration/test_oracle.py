@@ -147,4 +147,5 @@ def test_tshark_finds_the_same_messages(teed):
     lab.run(["text2pcap", "-q", "-T", "40000,5432", dump, pcap])
     seen = lab.run(["tshark", "-r", pcap, "-Y", "pgsql.query", "-T", "fields", "-e", "pgsql.query"]).stdout.splitlines()
     lines = [json.loads(x) for x in gateway.hansard("export", "@last", "--as", "ndjson").stdout.splitlines()]
+    seen = [s for s in seen if "pg_catalog.unnest($1)" not in s]  # the gateway's own look-up of names
     assert [c["text"] for c in lines if c["type"] == "command"] == seen == statements

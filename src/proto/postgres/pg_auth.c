@@ -29,6 +29,7 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 	c->is_unix = g->is_unix;
 	c->keeps_credentials = g->keeps_credentials;
 	c->results = g->results;
+	c->look.is_on = g->looks_up_names && !g->is_replication;
 	c->is_tls_direct = g->is_tls_direct;
 	c->is_replication = g->is_replication;
 	c->cancel_key_size = g->cancel_key_size;

@@ -84,6 +84,7 @@ static void core_init(void *core, const struct proto_open *open) {
 	buf_init(&c->hello, 2 * (size_t)PG_START_LEN_MAX);
 	pg_track_init(&c->track);
 	pg_hide_init(c);
+	pg_names_init(c);
 	pg_enter(c, &pg_phase_start);
 }
 
@@ -93,6 +94,7 @@ static void core_fini(void *core) {
 	buf_fini(&c->hello);
 	pg_track_fini(&c->track);
 	pg_hide_fini(c);
+	pg_names_fini(c);
 	wipe(c->target_key, sizeof(c->target_key));
 }
 
@@ -164,6 +166,19 @@ static int has_enough(struct pg_core *c, enum pg_need need, const struct pg_head
 	return want(c, h->len);
 }
 
+static int handle(struct pg_core *c, const struct pg_on *on, const struct pg_in *in) {
+	if (c->run.side == SIDE_TARGET && c->look.state != PG_LOOK_IDLE) {
+		int rc = pg_names_take(c, in);
+		if (rc != PG_PASS)
+			return rc;
+	}
+	if (on->own)
+		pg_run_flush(c);
+	if (!on->is_result)
+		pg_depth_switch(c, RECORD_FULL);
+	return on->fn(c, in);
+}
+
 /* One message at the front of `rest`: > 0 verdict, 0 wait, < 0 ended. *ret_len is its length. */
 static int take_message(struct pg_core *c, struct str rest, uint64_t *ret_len) {
 	enum side side = c->run.side;
@@ -188,16 +203,10 @@ static int take_message(struct pg_core *c, struct str rest, uint64_t *ret_len) {
 		return broke(c, side, "message is not legal in this phase");
 	if (!has_enough(c, on->need, &h, rest.n))
 		return 0;
-	if (on->own)
-		pg_run_flush(c);
-	if (!on->is_result)
-		pg_depth_switch(c, RECORD_FULL);
-	struct str body = str_mem(rest.p + PG_HEAD_SIZE, MIN(rest.n, h.len) - PG_HEAD_SIZE);
+	struct pg_in in = { .type = h.type, .len = h.len, .off = c->run.base + c->run.pos };
+	in.body = str_mem(rest.p + PG_HEAD_SIZE, MIN(rest.n, h.len) - PG_HEAD_SIZE);
 	*ret_len = h.len;
-	return on->fn(c, &(struct pg_in){ .type = h.type,
-	                                  .len = h.len,
-	                                  .body = body,
-	                                  .off = c->run.base + c->run.pos });
+	return handle(c, on, &in);
 }
 
 static int pump(struct pg_core *c, enum side side, struct str data) {
@@ -232,7 +241,8 @@ static int pump(struct pg_core *c, enum side side, struct str data) {
 /* ---- bytes ---- */
 
 bool pg_client_waits(const struct pg_core *c) {
-	return c->phase == &pg_phase_ready && (pg_cancel_holds(c) || pg_track_is_full(&c->track));
+	return c->phase == &pg_phase_ready &&
+	       (pg_cancel_holds(c) || pg_names_hold(c) || pg_track_is_full(&c->track));
 }
 
 /* What is due once a call has been dealt with. is_client_read: the client's bytes were looked at,
@@ -245,6 +255,8 @@ static int wind_up(struct pg_core *c, bool is_client_read) {
 		pg_leave(c);
 	if (c->is_draining && pg_is_idle(c))
 		return pg_kill(c, H_EDRAIN);
+	if (c->phase == &pg_phase_ready && pg_names_due(c))
+		pg_names_start(c);
 	return 0;
 }
 
@@ -301,6 +313,10 @@ static int on_closed(struct pg_core *c, const struct event *ev) {
 static int on_timer(struct pg_core *c) {
 	if (c->phase->timeout_ns != 0)
 		return pg_fatal(c, H_ETIMEOUT, "57014", "login took too long and was given up");
+	if (pg_names_hold(c)) {
+		pg_names_overdue(c);
+		return 0;
+	}
 	return pg_cancel_timer(c);
 }
 

@@ -27,7 +27,9 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 	struct str s = arg % 4 == 0 ? STR_NONE : str_of(name);
 	switch (type) {
 	case 'Q':
-		w_cstr(b, arg % 5 == 0 ? STR("copy t from stdin") : STR("select 1"));
+		w_cstr(b, arg % 5 == 0   ? STR("copy t from stdin")
+		          : arg % 3 == 0 ? STR("select 1")
+		                         : STR("select * from t, s.u"));
 		break;
 	case 'P':
 		w_cstr(b, s);
@@ -71,13 +73,41 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 	pg_w_end(b, mark);
 }
 
+static void put_row_desc(struct buf *b, uint8_t arg) {
+	w_be16(b, arg % 2);
+	if (arg % 2 == 0)
+		return;
+	w_cstr(b, STR("c"));
+	w_be32(b, 16384 + arg % 8);
+	w_be16(b, 1);
+	w_be32(b, 23);
+	w_zero(b, 8);
+}
+
+/* A row as a look-up of names gets it, or an empty one. */
+static void put_names_row(struct buf *b, uint8_t arg) {
+	static const char *const values[] = { "1", "16400", "16400", "public", "t",
+		                              "r", "1",     "id",    "integer" };
+	w_be16(b, arg % 3 == 0 ? 0 : ARRAY_LEN(values));
+	for (size_t i = 0; arg % 3 != 0 && i < ARRAY_LEN(values); i++) {
+		struct str v = str_of(values[i]);
+		bool is_null = arg % 3 == 2 && i > 1;
+		w_be32(b, is_null ? UINT32_MAX : (uint32_t)v.n);
+		w_bytes(b, is_null ? STR_NONE : v);
+	}
+}
+
 static void put_target(struct buf *b, uint8_t type, uint8_t arg) {
 	static const char *const tags[] = { "SELECT 1", "INSERT 0 3", "DISCARD ALL", "SET",
 		                            "COPY 9" };
 	size_t mark = pg_w_begin(b, type);
 	switch (type) {
 	case 'T':
+		put_row_desc(b, arg);
+		break;
 	case 'D':
+		put_names_row(b, arg);
+		break;
 	case 't':
 		w_be16(b, 0);
 		break;
@@ -184,7 +214,8 @@ static void raise_event(struct pg_shell *sh, uint8_t arg) {
 static uint64_t memory_of(const struct pg_core *c) {
 	const struct pg_track *t = &c->track;
 	return sizeof(*c) + c->start.cap + c->hello.cap + t->ring_cap * sizeof(*t->ring) +
-	       t->texts_cap * sizeof(*t->texts) +
+	       t->texts_cap * sizeof(*t->texts) + c->look.seen_cap * sizeof(*c->look.seen) +
+	       c->look.names.cap + c->look.fact.cap +
 	       (t->statements.cap + t->portals.cap) * sizeof(*t->statements.slots);
 }
 
@@ -223,6 +254,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	struct pg_shell *sh = xcalloc(1, sizeof(*sh));
 	shell_init(sh, mode & 1);
 	sh->budget = MIB;
+	sh->looks_up_names = mode & 8;
+	sh->results = (struct depth){ .kind = (enum depth_kind)(mode >> 4 & 3), .rows = 1 };
 	if (mode & 1 && mode & 2)
 		shell_ready(sh, mode & 4 ? HYGIENE_OPEN : HYGIENE_PINNED);
 	while (rd_left(&r) > 0 && !sh->is_closed && sh->broken == NULL)

@@ -259,6 +259,7 @@ static void parse_named(struct buf *b, uint32_t i) {
 static uint64_t memory_of(const struct pg_core *c) {
 	const struct pg_track *t = &c->track;
 	return sizeof(*c) + t->ring_cap * sizeof(*t->ring) + t->texts_cap * sizeof(*t->texts) +
+	       c->look.seen_cap * sizeof(*c->look.seen) + c->look.names.cap + c->look.fact.cap +
 	       (t->statements.cap + t->portals.cap) * sizeof(*t->statements.slots);
 }
 
@@ -286,11 +287,44 @@ TEST(names_beyond_the_table) {
 	buf_fini(&b);
 }
 
+/* A session that speaks of more relations than it may have frozen: one fact says so. */
+TEST(relations_beyond_the_table) {
+	struct pg_shell *sh = ready_new(HYGIENE_PINNED);
+	struct buf b;
+	unsigned limits = 0, asked = 0;
+	sh->core.look.is_on = true;
+	buf_init(&b, MIB);
+	for (uint32_t i = 0; i < 3000; i++) {
+		char text[64];
+		(void)snprintf(text, sizeof(text), "select * from relation_%u", i);
+		pg_w_query(&b, str_of(text));
+		say_buf(sh, SIDE_CLIENT, &b);
+		size_t mark = pg_w_begin(&b, 'C');
+		w_cstr(&b, STR("SELECT 0"));
+		pg_w_end(&b, mark);
+		pg_w_ready(&b, 'I');
+		say_buf(sh, SIDE_TARGET, &b);
+		if (sh->core.look.state == PG_LOOK_IDLE)
+			continue;
+		asked++;
+		pg_w_ready(&b, 'I');
+		say_buf(sh, SIDE_TARGET, &b);
+	}
+	for (size_t i = 0; i < sh->log_count; i++)
+		limits += str_starts(str_of(sh->log[i]), STR("fact relation.limit"));
+	CHECK_EQ_U(limits, 1);
+	CHECK(asked >= 1000 && asked < 2048);
+	CHECK(memory_of(&sh->core) < 256 * KIB);
+	CHECK(ready_done(sh));
+	buf_fini(&b);
+}
+
 /* The caps of all tables together, whatever a client does. */
 TEST(memory_bound) {
 	uint64_t names = (uint64_t)(2048 + 512) * sizeof(struct pg_name);
 	uint64_t all = sizeof(struct pg_core) + PG_EXPECT_MAX * sizeof(struct pg_expect) +
-	               PG_TEXT_MAX * sizeof(struct pg_text) + names;
+	               PG_TEXT_MAX * sizeof(struct pg_text) + names +
+	               PG_SEEN_MAX * sizeof(uint64_t) + 2560;
 	test_note("largest session: %llu bytes", (unsigned long long)all);
 	CHECK(all <= 256 * KIB);
 }

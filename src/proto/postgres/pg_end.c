@@ -161,7 +161,8 @@ static const struct kill_row kill_rows[] = {
 /* True when the oldest command without an answer lies wholly in what the target was never handed. In
  * Ready U grows by C's bytes alone, so both count the same from their ends. */
 static bool is_all_unsent(const struct pg_core *c) {
-	if (c->phase != &pg_phase_ready || c->track.count == 0 || c->unsent == 0)
+	if (c->phase != &pg_phase_ready || c->track.count == 0 || c->unsent == 0 ||
+	    c->look.state != PG_LOOK_IDLE)
 		return false;
 	const struct pg_expect *oldest = &c->track.ring[c->track.head];
 	uint64_t said = c->sink->offset(c->sink, STREAM_C);

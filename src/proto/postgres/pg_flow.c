@@ -87,6 +87,7 @@ static int on_query(struct pg_core *c, const struct pg_in *in) {
 		pg_statement_set(&c->track, STR_NONE, PG_NO_TEXT);
 		expect(c, in, text);
 	}
+	pg_names_text(c, q.text);
 	pg_hide(c, in, q.text, &hidden);
 	return PG_PASS;
 }
@@ -117,6 +118,7 @@ static int on_parse(struct pg_core *c, const struct pg_in *in) {
 		pg_statement_set(&c->track, p.name, text);
 		extended(c, in, text);
 	}
+	pg_names_text(c, p.text);
 	pg_hide(c, in, p.text, &hidden);
 	return PG_PASS;
 }

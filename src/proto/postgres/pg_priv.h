@@ -12,6 +12,7 @@
  *   pg_track.c   bookkeeping: expectations, texts, statements, portals (all capped)
  *   pg_depth.c   results: how much of them is recorded
  *   pg_hide.c    credentials in what is said: left out of the record
+ *   pg_names.c   relations as they are called now: asked for between transactions
  *   pg_cancel.c  a cancel that came in for this session
  *   pg_end.c     every way in which a session ends, and the words for it
  *
@@ -23,6 +24,7 @@
 #define PROTO_POSTGRES_PG_PRIV_H
 
 #include "base/crypto.h"
+#include "base/json.h"
 #include "policy/sql_secret.h"
 #include "proto/postgres/pg.h"
 #include "proto/postgres/pg_wire.h"
@@ -244,6 +246,36 @@ struct pg_run {
 	uint32_t rows;
 };
 
+enum { PG_LOOK_MAX = 64, PG_SEEN_MAX = 2048 };
+enum pg_look_state {
+	PG_LOOK_IDLE,
+	PG_LOOK_ASKED,
+	PG_LOOK_CLOSING, /* after a failure: what was prepared goes */
+};
+
+/* The look-up of names (pg_names.c): what is to be asked, what is being answered, what is known. */
+struct pg_look {
+	bool is_on;
+	bool is_overdue;  /* the client does not wait for it any more */
+	bool is_prepared; /* the statement stands, and has to be closed */
+	bool has_failed;
+	bool is_full; /* the session's limit was reached */
+	uint8_t failures;
+	enum pg_look_state state;
+	uint64_t *seen; /* hashes; capacity a power of two */
+	uint32_t seen_cap, seen_count;
+	uint32_t told; /* relations */
+	uint32_t name_count, oid_count;
+	uint32_t asked_names, asked_oids; /* of those, the first ones are being asked for */
+	size_t asked_bytes;
+	uint32_t oids[PG_LOOK_MAX];
+	struct buf names; /* u8 length, schema, u8 length, name */
+	uint32_t oid;     /* of the relation under way, with its place among those asked for */
+	uint64_t i;
+	struct buf fact;
+	struct jw json;
+};
+
 struct pg_core {
 	struct order_sink *sink;
 	const struct pg_phase *phase;
@@ -293,7 +325,8 @@ struct pg_core {
 	uint64_t left[SIDE_COUNT]; /* shown and left unconsumed by the last call */
 	uint64_t need[SIDE_COUNT]; /* asked for by ORD_NEED and not yet taken */
 	bool is_open[SIDE_COUNT];  /* a relay from that side went past what was shown */
-	bool is_left_worded;    /* what is left of the client's holds a statement or parameters */
+	bool is_left_worded; /* what is left of the client's holds a statement or parameters */
+	struct pg_look look;
 	struct depth results;   /* how much of them is recorded */
 	bool keeps_credentials; /* nothing is hidden from the record */
 	bool is_echo_full;
@@ -332,6 +365,23 @@ int pg_want_whole(struct pg_core *c, const struct pg_in *in) must_use;
 void pg_depth_row(struct pg_core *c);
 /* The same for a depth that is known. */
 void pg_depth_switch(struct pg_core *c, enum order_depth depth);
+
+/* ---- pg_names.c ---- */
+void pg_names_init(struct pg_core *c);
+void pg_names_fini(struct pg_core *c);
+/* Relations of a statement's text, or of a RowDescription, that are to be looked up. */
+void pg_names_text(struct pg_core *c, struct str text);
+void pg_names_columns(struct pg_core *c, struct str body);
+/* Names may mean other things, relations have other columns from now on. */
+void pg_names_forget(struct pg_core *c);
+/* True at a moment at which the look-up is not noticed, if there is something to ask. */
+bool pg_names_due(const struct pg_core *c);
+void pg_names_start(struct pg_core *c);
+/* True while the client's messages wait for it. */
+bool pg_names_hold(const struct pg_core *c);
+/* A message of the target while a look-up is out: PG_TAKEN, or PG_PASS for what is not its answer. */
+int pg_names_take(struct pg_core *c, const struct pg_in *in) must_use;
+void pg_names_overdue(struct pg_core *c);
 
 /* ---- pg_hide.c ---- */
 void pg_hide_init(struct pg_core *c);

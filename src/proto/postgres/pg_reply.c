@@ -164,6 +164,7 @@ static int on_param_desc(struct pg_core *c, const struct pg_in *in) {
 }
 
 static int on_row_desc(struct pg_core *c, const struct pg_in *in) {
+	pg_names_columns(c, in->body);
 	if (oldest_kind(c) != 'Q')
 		return answer_to(c, in, 'D');
 	begin(c, in);
@@ -231,6 +232,9 @@ static int on_complete(struct pg_core *c, const struct pg_in *in) {
 	c->answer.rows_tag += tag.rows;
 	if (c->answer.verb_len == 0 && tag.verb.n > 0)
 		take_verb(&c->answer, tag.verb);
+	if (str_starts(tag.text, STR("CREATE")) || str_starts(tag.text, STR("ALTER")) ||
+	    str_starts(tag.text, STR("DROP")))
+		pg_names_forget(c);
 	/* Names may stand for other statements from now on: what is not known is not said. */
 	if (str_starts(tag.text, STR("DEALLOCATE")) || str_is(tag.text, "DISCARD ALL"))
 		forget_names(c);

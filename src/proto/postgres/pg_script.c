@@ -387,6 +387,8 @@ static void do_ready(struct play *p, struct str hygiene, struct str results) {
 	if (str_starts(results, STR("head:")))
 		p->sh.results = (struct depth){ .kind = DEPTH_HEAD,
 			                        .rows = number(p, str_from(results, 5)) };
+	else if (str_is(results, "names"))
+		p->sh.looks_up_names = true;
 	else if (results.n > 0)
 		p->sh.results.kind = str_is(results, "none") ? DEPTH_NONE : DEPTH_DIGEST;
 	shell_ready(&p->sh, str_is(hygiene, "open") ? HYGIENE_OPEN : HYGIENE_PINNED);

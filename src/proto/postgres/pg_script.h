@@ -3,7 +3,7 @@
  *
  * One step per line; "#" begins a comment.
  *   open [notls]                      a new connection (first line)
- *   ready pinned|open                 or: one that is logged in
+ *   ready pinned|open [head:N|digest|none|names]   or: one that is logged in
  *   > MSG | MSG …    < MSG …    a MSG…  the client, the target, the aux side says
  *   ! EVENT …                          tls SIDE; granted pinned|open [disable|require|full] [unix];
  *                                      refused CODE text; login [done|fail] [x:hex]; dialed;

@@ -104,9 +104,35 @@ static void do_drop(struct pg_shell *sh, const struct order *o) {
 		buf_consume(&sh->in[o->side], (size_t)o->n);
 }
 
+/* The gateway's own question, as a line: its messages' types, and what is asked for. */
+static void note_lookup(struct pg_shell *sh, struct str bytes) {
+	char types[16] = "";
+	struct buf asked;
+	struct pg_msg m;
+	struct pg_bind bind;
+	struct pg_value v;
+	size_t n = 0;
+	if (sh->relay[SIDE_CLIENT] > 0 || pg_in_flight(&sh->core) || sh->core.state != 'I')
+		breaks(sh, "a look-up at the wrong moment");
+	buf_init(&asked, 16 * KIB);
+	for (int64_t used; n + 1 < sizeof(types) && (used = pg_msg_parse(&m, bytes)) > 0;
+	     bytes = str_from(bytes, (size_t)used)) {
+		types[n++] = (char)m.type;
+		if (m.type == 'B' && pg_bind_parse(&bind, m.body) == 0)
+			while (pg_values_next(&bind.params, &v))
+				w_fmt(&asked, " %.*s", STR_ARG(v.bytes));
+	}
+	note(sh, xasprintf("lookup %s%.*s", types, STR_ARG(buf_peek(&asked))));
+	buf_fini(&asked);
+}
+
 static void do_send(struct pg_shell *sh, const struct order *o) {
 	if (o->bytes.n == 0)
 		breaks(sh, "empty send");
+	if (o->why == WHY_LOOKUP) {
+		note_lookup(sh, o->bytes);
+		return;
+	}
 	bool waits = o->side != SIDE_AUX && sh->relay[other(o->side)] > 0;
 	if (!waits)
 		deliver(sh, o->side, o->bytes);
@@ -474,6 +500,7 @@ void shell_ready(struct pg_shell *sh, enum hygiene hygiene) {
 	buf_init(&b, 64 * KIB);
 	struct grant g = shell_grant(hygiene, TLS_DISABLE);
 	g.results = sh->results;
+	g.looks_up_names = sh->looks_up_names;
 	shell_admit(sh);
 	shell_event(sh, &(struct event){ .kind = EV_GRANTED, .grant = &g });
 	pg_w_auth(&b, PG_AUTH_OK, STR_NONE);

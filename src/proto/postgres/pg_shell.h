@@ -45,6 +45,7 @@ struct pg_shell {
 	size_t hidden_count;
 	uint64_t rows_out; /* since the last command, of those that are not recorded */
 	uint64_t bytes_out;
+	bool looks_up_names;
 	struct depth results; /* of the grant of shell_ready() */
 };
 
