@@ -17,7 +17,7 @@ import time
 
 import lab
 
-CLIENTS_OF_LOGINS = 16
+CLIENTS_OF_LOGINS = 16  # each a thread of pgbench, whose connecting blocks
 
 
 class FakeServer:
@@ -93,11 +93,11 @@ def sessions(opt):
     return {"sessions": results, "logins": fast}
 
 
-def one_each(way, seconds):
+def one_each(way, seconds, clients=CLIENTS_OF_LOGINS):
     import postgres
     before = {name: postgres.cpu_seconds(pid) for name, pid in way.pids().items()}
     begin = time.monotonic()
-    tps, _ = result_of(*run_pgbench(way, CLIENTS_OF_LOGINS, "select 1;\n", "-C", "-T", str(seconds)))
+    tps, _ = result_of(*run_pgbench(way, clients, "select 1;\n", "-C", "-j", str(clients), "-T", str(seconds)))
     count = tps * (time.monotonic() - begin)
     return {"tps": tps, "p50": 0, "p99": 0, "cpu": {name: 1e6 * (postgres.cpu_seconds(pid) - before[name]) / count for name, pid in way.pids().items() if name in before}}
 
@@ -106,5 +106,7 @@ def logins(ways, opt, where=""):
     """Logins per second, one statement in each."""
     import postgres
     results = postgres.rounds(ways, opt.rounds, lambda w: one_each(w, max(3, int(opt.seconds))))
-    postgres.table(f"a TLS connection per statement, {CLIENTS_OF_LOGINS} clients {where} (tps = logins per second, CPU per login)", results)
-    return results
+    postgres.table(f"a TLS connection per statement, {CLIENTS_OF_LOGINS} clients{where} (tps = logins per second, CPU per login)", results)
+    single = postgres.rounds(ways, opt.rounds, lambda w: one_each(w, max(3, int(opt.seconds)), 1))
+    postgres.table(f"the same, one client after the other{where}", single)
+    return {"many": results, "single": single}

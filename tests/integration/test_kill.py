@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import random
 import re
 import signal
 import socket
@@ -72,8 +73,8 @@ def verifies(gateway, vkey):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def works_again(gateway):
-    return lab.wait_for(lambda: gateway.psql("select 7", check=False).stdout == "7\n", "service to resume")
+def works_again(gateway, token=None):
+    return lab.wait_for(lambda: gateway.psql("select 7", token, check=False).stdout == "7\n", "service to resume")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -117,6 +118,60 @@ def test_gateway_killed_under_load(teed, what):
     works_again(gateway)
     gateway.stop()
     verifies(gateway, vkey)
+
+
+KILLS = int(os.environ.get("HANSARD_KILLS", "1000" if os.environ.get("HANSARD_LONG") else "15"))
+
+
+@pytest.mark.limit(60 + 12 * KILLS)
+def test_random_kills(make_gateway, pg):
+    """Any process, or all of them, at any time: what the server committed is on the record, and no client waits for ever."""
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    fate = random.Random(seed)
+    pg.sql("shop", "create table if not exists ledger(n bigint); truncate ledger; grant all on ledger to app")
+    gateway = make_gateway()
+    vkey, token = gateway.json("status")["vkey"], gateway.token()
+    script = gateway.dir / "ledger.sql"
+    script.write_text("\\set n random(1, 9000000000000000)\ninsert into ledger values (:n);\n")
+    env = {**os.environ, "PGPASSWORD": token, "PGSSLMODE": "require"}
+    command = [str(lab.pg_bin() / "pgbench"), "-h", "127.0.0.1", "-p", str(gateway.port), "-U", "shop", "-n", "-c", "3", "-T", "3600", "-R", "300", "-M", "simple", "-f", str(script), "shop"]
+    load = None
+    for _ in range(KILLS):
+        if load is None or load.poll() is not None:
+            rows = pg.sql("shop", "select count(*) from ledger")
+            load = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=gateway.dir)
+            lab.wait_for(lambda before=rows: pg.sql("shop", "select count(*) from ledger") != before, "rows of a new load")
+        time.sleep(fate.random() * 0.4)
+        kill_one(gateway, fate.choice([*ROLES, "all"]))
+        works_again(gateway, token)
+    load.terminate()
+    load.wait()
+    gateway.stop()
+    rows = set(pg.sql("shop", "select n from ledger").split())
+    recorded = set()
+    with subprocess.Popen([gateway.binary, "export", "--config", str(gateway.config), "--all", "--as", "ndjson"], stdout=subprocess.PIPE, text=True) as export:
+        for line in export.stdout:
+            recorded.update(re.findall(r'"text":"insert into ledger values \((\d+)\)', line))
+    assert export.returncode == 0
+    print(f"{KILLS} kills, {len(rows)} rows, {len(recorded)} statements on the record")
+    assert rows and not rows - recorded, f"{len(rows - recorded)} rows that are not on the record, seed {seed}"
+    verifies(gateway, vkey)
+
+
+def kill_one(gateway, role):
+    """Kills it, or everything, and waits until another is there."""
+    children = gateway.children()
+    if role == "all":
+        for pid in (gateway.process.pid, *children.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        gateway.process.wait()
+        lab.wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in children.values()), "the children to exit")
+        gateway.start()
+    elif role in children:
+        os.kill(children[role], signal.SIGKILL)
+        lab.wait_for(lambda: gateway.children().get(role) not in (None, children[role]), f"a new {role}")
 
 
 @pytest.mark.parametrize("role", ROLES)
