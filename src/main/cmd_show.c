@@ -7,6 +7,7 @@
  */
 #include "base/clock.h"
 #include "main/play.h"
+#include "main/relations.h"
 #include "main/view_json.h"
 #include "record/verify.h"
 
@@ -27,7 +28,7 @@ struct show {
 	json_t *learnt; /* facts by name */
 	unsigned events;
 	/* JSON only */
-	json_t *commands, *happened;
+	json_t *commands, *happened, *relations;
 	json_t *noted; /* members of the command whose answer is coming in */
 	struct buf text, value;
 	uint64_t copies, copy_bytes;
@@ -209,7 +210,8 @@ static void on_learnt(void *arg, const struct reader_item *it) {
 	struct show *s = arg;
 	if (it->kind != FRAME_DATA || it->is_bad)
 		return;
-	if (it->event.type == REC_FACT && !str_starts(it->event.name, STR("aux."))) {
+	if (it->event.type == REC_FACT && !str_starts(it->event.name, STR("aux.")) &&
+	    !str_starts(it->event.name, STR("relation"))) {
 		auto_free char *name = str_dup(it->event.name);
 		(void)json_object_set_new(s->learnt, name,
 		                          json_stringn(it->event.bytes.p, it->event.bytes.n));
@@ -222,6 +224,12 @@ static int learn(struct show *s, struct err *e) {
 	int rc = feed_session(&s->feed, s->found.r, s->found.sid, e);
 	s->feed = (struct feed){ .view = NULL };
 	return rc;
+}
+
+static void on_relation(void *arg, const struct reader_item *it) {
+	struct show *s = arg;
+	if (it->kind == FRAME_DATA && !it->is_bad)
+		relations_add(s->relations, &it->event);
 }
 
 /* ---- what proves it ---- */
@@ -304,6 +312,8 @@ static int gather(struct show *s, struct err *e) {
 	s->noted = json_object();
 	buf_init(&s->text, SHOW_JSON_MAX);
 	buf_init(&s->value, SHOW_JSON_MAX);
+	s->feed.item = on_relation;
+	s->feed.arg = s;
 	s->feed.view = pg_view_new(&h, SHOW_MESSAGE_MAX);
 	int rc = feed_session(&s->feed, s->found.r, s->found.sid, e);
 	pg_view_free(&s->feed.view);
@@ -320,6 +330,7 @@ static int show_json(struct show *s, const struct common *c, json_t *about, stru
 	int rc = 0;
 	s->commands = json_array();
 	s->happened = json_array();
+	s->relations = json_array();
 	if (str_is(json_text(about, "protocol"), "postgres"))
 		rc = gather(s, e);
 	if (rc == 0) {
@@ -328,10 +339,12 @@ static int show_json(struct show *s, const struct common *c, json_t *about, stru
 		(void)json_object_set(about, "proof", s->proof);
 		(void)json_object_set(about, "command_list", s->commands);
 		(void)json_object_set(about, "happened", s->happened);
+		(void)json_object_set(about, "relations", s->relations);
 		print_json(about, c->format);
 	}
 	json_decref(s->commands);
 	json_decref(s->happened);
+	json_decref(s->relations);
 	return rc;
 }
 

@@ -9,6 +9,7 @@
 #include "main/export.h"
 #include "main/feed.h"
 #include "main/head.h"
+#include "main/relations.h"
 #include "main/text.h"
 #include "main/view_json.h"
 
@@ -119,6 +120,10 @@ static void on_columns(void *arg, const struct view_command *c, const struct vie
 		jw_kv_u64(&x->j, "type_oid", column.type_oid);
 		if (type != NULL)
 			jw_kv_z(&x->j, "type", type);
+		if (column.table_oid != 0) {
+			jw_kv_u64(&x->j, "table_oid", column.table_oid);
+			jw_kv_u64(&x->j, "attnum", column.attnum);
+		}
 		jw_obj_end(&x->j);
 	}
 	jw_arr_end(&x->j);
@@ -380,7 +385,30 @@ static void put_json_frame(struct ndjson *x, const struct reader_item *it) {
 	}
 }
 
+/* What a relation was called: behind the command during which it was first seen. */
+static void put_relation(struct ndjson *x, const struct reader_item *it) {
+	json_t *relation = relation_of(&it->event);
+	auto_free char *text = relation != NULL ? json_dumps(relation, JSON_COMPACT) : NULL;
+	struct jw j = jw_of(&x->later);
+	json_decref(relation);
+	if (text == NULL)
+		return;
+	jw_obj(&j);
+	jw_kv_z(&j, "type", "relation");
+	jw_kv_z(&j, "session", x->sid);
+	kv_time(&j, "time", it->wall_ns);
+	jw_key(&j, "relation");
+	text_json(&x->later, str_of(text));
+	w_bytes(&x->later, STR("}\n"));
+	if (x->in_command)
+		return;
+	w_bytes(&x->out, buf_peek(&x->later));
+	buf_clear(&x->later);
+}
+
 static void on_frame(void *arg, const struct reader_item *it) {
+	if (it->kind == FRAME_DATA && !it->is_bad)
+		put_relation(arg, it);
 	if (it->kind == FRAME_GAP || it->kind == FRAME_FACT || it->kind == FRAME_ACT)
 		put_json_frame(arg, it);
 }

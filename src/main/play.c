@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "main/relations.h"
 #include "main/view_text.h"
 
 #define PLAY_MESSAGE_MAX (8 * MIB)
@@ -420,12 +421,27 @@ static void pace(struct play *p, uint64_t mono) {
 		;
 }
 
+static void put_relation(struct play *p, const struct rec_event *e) {
+	json_t *relation = relation_of(e);
+	if (relation == NULL)
+		return;
+	end_rows(p);
+	w_bytes(&p->out, STR("\n[-] "));
+	put_when(p, e->mono_ns);
+	w_bytes(&p->out, STR("  "));
+	relation_text(&p->out, relation);
+	w_u8(&p->out, '\n');
+	json_decref(relation);
+}
+
 /* Frames that are not data: gaps, facts of keeper and recorder, acts. */
 static void on_item(void *arg, const struct reader_item *it) {
 	struct play *p = arg;
 	char when[LOCAL_TEXT_SIZE];
 	if (it->kind == FRAME_DATA && !it->is_bad)
 		pace(p, it->event.mono_ns);
+	if (it->kind == FRAME_DATA && !it->is_bad)
+		put_relation(p, &it->event);
 	if (it->kind == FRAME_DATA && it->is_bad)
 		w_fmt(&p->out, "\n[-] event %llu does not decode\n",
 		      (unsigned long long)it->event.seq);

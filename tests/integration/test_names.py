@@ -31,6 +31,14 @@ def test_a_relation_is_frozen_at_first_sight(gateway, pg):
     assert [r["name"] for r in found] == ["orders"] and found[0]["schema"] == "public" and found[0]["kind"] == "table"
     assert found[0]["oid"] >= 16384 and found[0]["columns"][0][1] == "id", found
     assert len(lookups(gateway)) <= 2
+    # Readers put the name behind the OID.
+    lines = [json.loads(x) for x in gateway.hansard("export", "@last", "--as", "ndjson").stdout.splitlines()]
+    assert [x["relation"] for x in lines if x["type"] == "relation"] == found
+    column = next(x for x in lines if x["type"] == "command")["result"]["columns"][0]
+    assert column["table_oid"] == found[0]["oid"] and column["attnum"] == found[0]["columns"][0][0]
+    assert gateway.json("show", "@last")["relations"] == found
+    for command in ("show", "play"):
+        assert f"relation public.orders, oid {found[0]['oid']}, table: id " in gateway.hansard(command, "@last").stdout
 
 
 def test_transactions_temporary_tables_and_what_is_gone(gateway):
