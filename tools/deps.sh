@@ -8,7 +8,8 @@ set -euo pipefail
 build="gcc libc6-dev make meson ninja-build pkg-config libssl-dev libzstd-dev libyaml-dev libseccomp-dev libjansson-dev libsqlite3-dev libcurl4-openssl-dev"
 quickstart="$build postgresql postgresql-client openssl zstd python3 procps util-linux"
 check="$quickstart clang-14 libclang-rt-14-dev llvm-14 clang-tidy-14 clang-format-14 python3-pytest dpkg-dev patch tshark mandoc iproute2 \
-postgresql-server-dev-15 libpq-dev xz-utils bzip2 diffutils nodejs npm"
+postgresql-server-dev-15 libpq-dev xz-utils bzip2 diffutils nodejs npm \
+python3-psycopg2 python3-psycopg python3-asyncpg libdbd-pg-perl ruby-pg php-cli php-pgsql odbc-postgresql unixodbc python3-pyodbc"
 bench="$quickstart pgbouncer"
 
 [ $# -gt 0 ] || { echo "usage: tools/deps.sh build|quickstart|check|bench ..." >&2; exit 2; }
