@@ -11,6 +11,7 @@ static const struct export_form {
 	bool is_sessions_only; /* acts on Hansard itself have no place in it */
 } forms[] = {
 	{ "ndjson", export_ndjson, false },
+	{ "sql", export_sql, true },
 };
 
 struct export_args {
@@ -73,7 +74,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 }
 
 static const struct argp_option options[] = {
-	{ "as", KEY_AS, "FORMAT", 0, "ndjson: one JSON object per line (the default)", 0 },
+	{ "as", KEY_AS, "FORMAT", 0,
+	  "ndjson: one JSON object per line (the default); sql: a script for psql", 0 },
 	{ "all", KEY_ALL, NULL, 0, "every session, acts on Hansard itself too", 0 },
 	{ "events", KEY_EVENTS, NULL, 0, "also every event of the record with its bytes (ndjson)",
 	  0 },
@@ -85,7 +87,7 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "ID\n--all",
 	.doc = "Write sessions as JSON, one object per line: the session, its commands with parameters and rows, "
-	       "and with --events all that stands in the record.",
+	       "and with --events all that stands in the record; or as a script for psql.",
 	.children = children,
 };
 

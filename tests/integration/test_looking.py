@@ -145,3 +145,82 @@ def test_ls_says_roles_and_how_to_connect(gw, tmp_path):
     assert lab.run([gw.binary, "ls", "--config", alone, "--group", "agents"]).stdout.count("default, ro") == 1
     alone.write_text("nonsense: 1\n")
     assert "hansard check" in lab.run([gw.binary, "ls", "--config", alone], check=False).stderr
+
+
+def state_of(pg, database):
+    return pg.sql(database, "select * from led order by id; select * from copied order by 1, 2; select count(*), max(v) from seqd;"
+                            " select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1")
+
+
+SCHEMA = "create table led(id int primary key, note text, amounts numeric[], at timestamptz, raw bytea, flag bool, span int4range);" \
+         " create table copied(a int, b text); create table seqd(v int); grant all on led, copied, seqd to public;"
+
+
+@pytest.fixture
+def twins(pg):
+    """Two databases with the same tables: one to speak with, one to replay into."""
+    for name in ("twin_a", "twin_b"):
+        pg.sql("postgres", f"create database {name}")
+        pg.sql(name, SCHEMA + " grant all on schema public to public")
+    yield "twin_a", "twin_b"
+    for name in ("twin_a", "twin_b"):
+        pg.sql("postgres", f"drop database {name} with (force)")
+
+
+def test_sql_script_yields_the_same_state(binary, pg, twins, tmp_path):
+    gw = lab.Gateway(binary, pg, allow=["shop", *twins]).start()
+    try:
+        c = libpq.Connection(gw.conninfo(dbname=twins[0]), gw.token())
+        marker = tmp_path / "ran"
+        c.simple("set timezone to 'UTC'")
+        insert = "insert into led values ($1, $2, $3, $4, $5, $6, $7)"
+        types = [23, 25, 1231, 1184, 17, 16, 3904]
+        raws = []
+        for text, cast in (("7", "int4"), ("it's \\ \"x\" $2 :y", "text"), ("{1.50,NULL}", "numeric[]"), ("2026-11-21 10:00:00.25+02", "timestamptz"),
+                           ("\\x00ff27", "bytea"), ("t", "bool"), ("[1,5)", "int4range")):
+            raws.append(c.query(f"select $1::text::{cast}", [text.encode()], result=1)[0][0])
+        c.query(insert, raws, types, binary=1)
+        c.query(insert, [b"8", b"caf\xc3\xa9", None, b"2026-01-01", b"\\x41", b"f", b"empty"], types)
+        c.simple("insert into led(id, note) values (9, 'nine\\'), (10, $q$it's \\! touch " + str(marker) + "$q$)")
+        for bad in ("insert into led(id) values (7)", f"insert into led(id) values (70) \\! touch {marker}\n", "insert into led(id) values (71); select 1/0"):
+            with pytest.raises(libpq.Error):
+                c.simple(bad)
+        c.simple("begin")
+        c.simple("insert into led(id) values (20)")
+        with pytest.raises(libpq.Error):
+            c.simple("nonsense")
+        c.simple("commit")
+        c.simple("begin; insert into led(id) values (21); savepoint a; insert into led(id) values (22); rollback to a; commit")
+        c.simple("update led set note = (array['a','b','c'])[1:2]::text where id = 8")
+        c.simple("create table made as select generate_series(1, 3) as n")
+        c.simple("insert into seqd select generate_series(1, 50)")
+        c.simple("begin")
+        c.simple("insert into seqd values (999)")
+        c.close()
+        first = closed_session(gw, 0)
+        data = tmp_path / "in.tsv"
+        data.write_text("1\tplain\n2\tback\\\\slash\n3\t\\N\n")
+        csv = tmp_path / "in.csv"
+        csv.write_text('4,"two\nlines"\n')
+        evil = tmp_path / "evil.csv"
+        evil.write_text(f'5,"x\n\\.\n\\! touch {marker}\n"\n')
+        gw.psql(["-c", f"\\copy copied from '{data}'", "-c", f"\\copy copied from '{csv}' csv", "-c", "\\copy copied from '/dev/null'", "-c", "\\copy copied to '/dev/null'",
+                 "-c", "select 1 as \"a:b\", 'x:y', '{1,2}'::int[]"], dbname=twins[0])
+        second = closed_session(gw, 1)
+        gw.psql(["-c", f"\\copy copied from '{evil}' csv"], dbname=twins[0], check=False)
+        third = closed_session(gw, 2)
+        pg.sql(twins[0], "delete from copied where a = 5")
+        for sid in (first, second, third):
+            script = tmp_path / "script.sql"
+            script.write_text(gw.hansard("export", sid, "--as", "sql").stdout)
+            lab.run(["psql", "-h", pg.dir, "-p", str(pg.port), "-U", "app_super", "-d", twins[1], "-Xq", "-f", script])
+            assert "\n\\!" not in "".join(line for line in script.read_text().split("$q$")[::2])
+        assert state_of(pg, twins[0]) == state_of(pg, twins[1])
+        assert not marker.exists()
+        script = gw.hansard("export", first, "--as", "sql").stdout
+        assert "-- not run: it failed" in script and "answered with ROLLBACK" in script and script.rstrip().endswith("ROLLBACK;")
+        assert gw.hansard("export", first, "--as", "sql", "--events", check=False).returncode == 2
+        assert gw.hansard("export", "--all", "--as", "sql").stdout.count("ON_ERROR_STOP") == 3
+    finally:
+        gw.stop()
+        gw.remove()

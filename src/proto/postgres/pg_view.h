@@ -30,6 +30,7 @@ struct view_command {
 	bool has_text;
 	struct str statement, portal; /* names, EXECUTE only */
 	uint32_t rows_max;            /* of Execute */
+	bool is_continued;            /* an earlier Execute of the same portal ran the statement */
 	uint32_t function_oid;
 	uint64_t c_off; /* of the message that ran it, in stream C */
 	uint64_t seq;   /* of the event that completed that message */
@@ -61,6 +62,8 @@ struct view_handler {
 	void (*row)(void *arg, const struct view_command *c, const struct view_shape *shape,
 	            struct pg_values values);
 	void (*copy)(void *arg, const struct view_command *c, bool from_client, struct str data);
+	/* the target asks for COPY data */
+	void (*copy_in)(void *arg, const struct view_command *c);
 	/* rows of it that the record does not have; digest NULL: there is no hash of them either */
 	void (*kept_out)(void *arg, const struct view_command *c, uint64_t rows,
 	                 const uint8_t *digest);
@@ -80,6 +83,8 @@ struct view_handler {
 	/* an ErrorResponse outside any command, e.g. FATAL at login or shutdown */
 	void (*error)(void *arg, struct pg_fields fields, uint64_t now_ns);
 	void (*broken)(void *arg, bool from_client, uint64_t offset);
+	/* ReadyForQuery: 'I' no transaction, 'T' in one, 'E' in a failed one */
+	void (*ready)(void *arg, uint8_t state);
 };
 
 struct pg_view;

@@ -46,6 +46,7 @@ struct portal {
 	struct blob bind; /* body of the Bind */
 	struct blob columns;
 	bool has_columns;
+	bool was_run;
 };
 
 struct command_view {

@@ -58,6 +58,8 @@ void command_begin(struct pg_view *v, struct command_view *c) {
 			c->c.has_text = true;
 		}
 		fill_params(c);
+		c->c.is_continued = p->was_run;
+		p->was_run = p->was_run || !c->is_not_run;
 	}
 	if (v->h.begin != NULL)
 		v->h.begin(v->h.arg, &c->c);
@@ -183,6 +185,8 @@ static void answer_copy_in(struct pg_view *v, struct ask *a) {
 	if (a->command == NULL)
 		return;
 	command_begin(v, a->command);
+	if (v->h.copy_in != NULL)
+		v->h.copy_in(v->h.arg, &a->command->c);
 	v->is_copy_in = true;
 	v->early = 0;
 	/* What was said already: data, and Syncs before the end of the copy, which are swallowed. */
@@ -249,7 +253,7 @@ static void answer_error(struct pg_view *v, struct ask *a, struct str body) {
 		v->h.failed(v->h.arg, &a->command->c, fields);
 }
 
-static void answer_ready(struct pg_view *v) {
+static void settle(struct pg_view *v) {
 	struct ask *a;
 	v->early = 0;
 	v->is_skipping = false; /* it has read a Sync, if one that was said before the error */
@@ -273,6 +277,13 @@ static void answer_ready(struct pg_view *v) {
 		if (type == 'S' || type == 'Q' || type == 'F')
 			return;
 	}
+}
+
+static void answer_ready(struct pg_view *v, struct str body) {
+	uint8_t state = 0;
+	settle(v);
+	if (v->h.ready != NULL && pg_ready_parse(&state, body) == 0)
+		v->h.ready(v->h.arg, state);
 }
 
 static void answer_async(struct pg_view *v, uint8_t type, struct ask *a, struct str body) {
@@ -376,7 +387,7 @@ void pg_view_answer(struct pg_view *v, uint8_t type, struct str body, bool is_wh
 	if (type == 'E') {
 		answer_error(v, a, body);
 	} else if (type == 'Z') {
-		answer_ready(v);
+		answer_ready(v, body);
 	} else if (type == 'N' || type == 'A' || type == 'S') {
 		answer_async(v, type, a, body);
 	} else if (c != NULL && type == 'D') {
