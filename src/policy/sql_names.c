@@ -76,9 +76,14 @@ static const char *const ends[] = { "where",  "group",     "order",  "having", "
 static const char *const own_from[] = { "extract", "substring", "trim", "overlay", "position" };
 static const char *const no_relations[] = { "fetch", "move", "close", "revoke", "grant", "reset" };
 
+/* Most words are none of them, and their first letter tells. */
+static bool is_word(const struct sql_token *t, const char *word) {
+	return ((uint8_t)t->text.p[0] | 0x20) == (uint8_t)word[0] && sql_is(t, word);
+}
+
 static bool is_one_of(const struct sql_token *t, const char *const *words, size_t n) {
 	for (size_t i = 0; i < n; i++)
-		if (sql_is(t, words[i]))
+		if (is_word(t, words[i]))
 			return true;
 	return false;
 }
@@ -165,7 +170,7 @@ static void with_read(struct scan *s) {
 	bool is_name = name_read(s, &n);
 
 	advance(s);
-	if (!is_name || !s->has_token || !sql_is(&s->t, "as") || s->with_count == WITH_MAX)
+	if (!is_name || !s->has_token || !is_word(&s->t, "as") || s->with_count == WITH_MAX)
 		return;
 	advance(s);
 	while (s->has_token && (sql_is(&s->t, "not") || sql_is(&s->t, "materialized")))
@@ -176,14 +181,14 @@ static void with_read(struct scan *s) {
 
 static bool head_read(struct scan *s) {
 	for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
-		if (!sql_is(&s->t, heads[i].word))
+		if (!is_word(&s->t, heads[i].word))
 			continue;
 		bool is_own = (s->brackets & 1) != 0 || s->is_distinct || s->is_cursor;
 
 		if (heads[i].expects == RELATION && is_own)
 			return false;
 		s->expects = heads[i].expects;
-		if (!sql_is(&s->t, "join")) /* a comma behind it is that of its FROM */
+		if (!is_word(&s->t, "join")) /* a comma behind it is that of its FROM */
 			s->list = heads[i].has_list ? s->expects : NOTHING;
 		return true;
 	}
@@ -197,7 +202,7 @@ static void word(struct scan *s) {
 	if (s->is_first)
 		s->is_cursor = is_one_of(&s->t, no_relations, ARRAY_LEN(no_relations));
 	s->is_first = false;
-	if (sql_is(&s->t, "search_path"))
+	if (is_word(&s->t, "search_path"))
 		s->has_path = true;
 	if ((s->expects == RELATION || s->expects == TARGET) && is_name) {
 		relation_read(s);
@@ -206,7 +211,7 @@ static void word(struct scan *s) {
 	if (is_one_of(&s->t, ends, ARRAY_LEN(ends)))
 		s->list = NOTHING;
 	bool is_head = s->t.kind == SQL_WORD && head_read(s);
-	bool was_distinct = sql_is(&s->t, "distinct");
+	bool was_distinct = is_word(&s->t, "distinct");
 	bool opens = is_one_of(&s->t, own_from, ARRAY_LEN(own_from));
 
 	if (is_head || s->expects == RELATION || s->expects == TARGET)
