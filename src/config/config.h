@@ -127,7 +127,7 @@ struct config_connection {
 	uint32_t names;       /* enum config_names */
 	uint32_t credentials; /* enum config_credentials */
 	uint32_t proof;       /* enum config_proof: of clients that say no other by a hint */
-	uint64_t session_max_ns, connect_ns;
+	uint64_t session_max_ns, session_grace_ns, connect_ns;
 };
 
 /* A claim, and the values that it may have. */

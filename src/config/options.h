@@ -181,7 +181,10 @@
 	  "in clear inside TLS. scram: SCRAM-SHA-256 with a token of `hansard token`, whose key id must be " \
 	  "the hint then. oauth: OAUTHBEARER.") \
 	X(C_SESSION_MAX, C, "spec.session_max", DURATION, session_max_ns, "1s..365d", "8h", \
-	  RELOAD, "Longest life of a session; it ends at the next idle moment.") \
+	  RELOAD, \
+	  "Longest life of a session. Then its client gets a notice, and it ends at the next idle moment.") \
+	X(C_SESSION_GRACE, C, "spec.session_grace", DURATION, session_grace_ns, "1s..1d", "60s", \
+	  RELOAD, "How long a session that is not idle may go on after `session_max`.") \
 	X(C_CONNECT_TIMEOUT, C, "spec.connect_timeout", DURATION, connect_ns, "100ms..2m", "10s", \
 	  RELOAD, "Time to reach the target.")
 

@@ -26,6 +26,9 @@
 #define GENERATION_MASK (((uint32_t)1 << (64 - RING_SEQ_BITS)) - 1)
 
 static_assert(sizeof(struct ring_event) == 40, "entries are 40 bytes and payload");
+#define FRAME_WORDS (sizeof(struct ring_frame) / sizeof(uint64_t))
+static_assert(sizeof(struct ring_frame) == sizeof(((struct ring_slot *)NULL)->frame),
+              "a slot's words are a struct ring_frame");
 static_assert(DATA_SIZE_MIN > 2 * (RING_PAYLOAD_MAX + sizeof(struct ring_event)),
               "the largest entry fits wherever the position stands");
 
@@ -268,6 +271,37 @@ uint64_t ring_durable(const struct ring *r, uint32_t slot, uint32_t generation,
 	return is_ours ? durable & SEQ_MASK : 0;
 }
 
+/* The recorder writes a few words between two versions; one that died there leaves an odd one. */
+enum { FRAME_TRIES = 1000 };
+
+int ring_frame_get(const struct ring *r, uint32_t slot, uint32_t generation,
+                   struct ring_frame *ret) {
+	uint64_t words[FRAME_WORDS];
+	enum ring_slot_state state;
+
+	(void)ring_durable(r, slot, generation, &state);
+	const struct ring_slot *s = &r->commit->slots[slot];
+
+	if (state == RING_SLOT_FREE)
+		return H_EBUSY;
+	for (int i = 0; i < FRAME_TRIES; i++) {
+		uint32_t before = atomic_load_explicit(&s->frame_version, memory_order_acquire);
+
+		for (size_t k = 0; k < FRAME_WORDS; k++)
+			words[k] = atomic_load_explicit(&s->frame[k], memory_order_relaxed);
+		atomic_thread_fence(memory_order_acquire);
+		uint32_t after = atomic_load_explicit(&s->frame_version, memory_order_relaxed);
+
+		if (before == 0)
+			return H_EBUSY;
+		if (before != after || (before & 1) != 0)
+			continue;
+		memcpy(ret, words, sizeof(*ret));
+		return 0;
+	}
+	return H_EBUSY;
+}
+
 bool ring_changed(struct ring *r) {
 	uint32_t now = atomic_load_explicit(&r->commit->changed, memory_order_acquire);
 	bool is_new = now != r->changed_seen;
@@ -372,6 +406,7 @@ void ring_bind(struct ring *r, uint32_t slot, uint32_t generation) {
 
 	atomic_store_explicit(&s->state, RING_SLOT_BOUND, memory_order_relaxed);
 	atomic_store_explicit(&s->generation, generation, memory_order_relaxed);
+	atomic_store_explicit(&s->frame_version, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->durable, durable_word(generation, 0), memory_order_release);
 }
 
@@ -382,6 +417,20 @@ void ring_free_slot(struct ring *r, uint32_t slot) {
 void ring_set_durable(struct ring *r, uint32_t slot, uint32_t generation, uint64_t seq) {
 	atomic_store_explicit(&slot_at(r, slot)->durable, durable_word(generation, seq),
 	                      memory_order_release);
+}
+
+void ring_set_frame(struct ring *r, uint32_t slot, const struct ring_frame *f) {
+	struct ring_slot *s = slot_at(r, slot);
+	uint32_t version = atomic_load_explicit(&s->frame_version, memory_order_relaxed) | 1;
+	uint64_t words[FRAME_WORDS];
+
+	memcpy(words, f, sizeof(words));
+	atomic_store_explicit(&s->frame_version, version, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	for (size_t k = 0; k < FRAME_WORDS; k++)
+		atomic_store_explicit(&s->frame[k], words[k], memory_order_relaxed);
+	version = version == UINT32_MAX ? 2 : version + 1; /* 0 stays "none" */
+	atomic_store_explicit(&s->frame_version, version, memory_order_release);
 }
 
 void ring_set_state(struct ring *r, uint32_t slot, enum ring_slot_state state) {

@@ -4,7 +4,7 @@
  * Single producer, single consumer. Two memfds, both sealed against shrink and grow:
  *   ring memfd   written by the worker: struct ring_head, then the data (a power of two).
  *   commit memfd written by the recorder, held read-only by the worker: struct ring_commit, then one
- *                struct ring_slot per session slot.
+ *                struct ring_slot per session slot: what is durable of its session, and in which frame.
  * The recorder trusts nothing in the ring memfd: it keeps its own tail, copies an event out before it
  * looks at it, and checks every length; a head or an event that cannot be ends that ring (ring_take
  * yields H_ETAMPERED).
@@ -52,10 +52,22 @@ enum ring_slot_state {
 	RING_SLOT_QUOTA    /* a quota ended it (53400) */
 };
 
+/* What a receipt is made of: a frame of the session that is durable, and how long the log was then. Its
+ * head stands at that place of the log or behind it. */
+struct ring_frame {
+	uint64_t number;
+	uint64_t log_size; /* leaves */
+	uint8_t leaf[32];  /* of the session's tree */
+};
+
 struct ring_slot {
 	_Atomic uint64_t durable;
 	_Atomic uint32_t generation;
 	_Atomic uint32_t state; /* enum ring_slot_state */
+	/* The last durable frame, under a sequence lock (odd: being written; 0: there is none yet). It is
+	 * written before `durable`: who sees a seq there finds here its frame or a later one. */
+	_Atomic uint32_t frame_version;
+	_Atomic uint64_t frame[6]; /* number, log_size, leaf */
 };
 
 struct ring_commit {
@@ -129,6 +141,10 @@ uint64_t ring_untaken(struct ring *r);
 uint64_t ring_durable(const struct ring *r, uint32_t slot, uint32_t generation,
                       enum ring_slot_state *ret_state);
 
+/* The last durable frame of the slot: 0, or H_EBUSY when there is none (or its writer died in the middle). */
+int ring_frame_get(const struct ring *r, uint32_t slot, uint32_t generation, struct ring_frame *ret)
+	must_use;
+
 /* True when any slot, or the tail, moved since the last call: only then is a look at slots worth it. */
 bool ring_changed(struct ring *r);
 
@@ -142,6 +158,8 @@ void ring_bind(struct ring *r, uint32_t slot, uint32_t generation);
 void ring_free_slot(struct ring *r, uint32_t slot);
 void ring_set_durable(struct ring *r, uint32_t slot, uint32_t generation, uint64_t seq);
 void ring_set_state(struct ring *r, uint32_t slot, enum ring_slot_state state);
+/* Before ring_set_durable() for what the frame holds. */
+void ring_set_frame(struct ring *r, uint32_t slot, const struct ring_frame *f);
 /* After each round, a commit or a drain that left nothing to commit: tells the worker that slots or
  * tail moved; true when the worker advertised that it sleeps (write its eventfd). */
 bool ring_commit_done(struct ring *r) must_use;

@@ -180,6 +180,36 @@ TEST(ring_durability_is_per_slot_and_generation) {
 	pair_close(&p);
 }
 
+TEST(ring_tells_the_last_durable_frame) {
+	struct pair p;
+	struct ring_frame f, given = { .number = 41, .log_size = 1000, .leaf = { 1, [31] = 2 } };
+
+	pair_open(&p);
+	CHECK_EQ_I(ring_frame_get(&p.w, 3, 9, &f), H_EBUSY);
+	ring_bind(&p.r, 3, 9);
+	CHECK_EQ_I(ring_frame_get(&p.w, 3, 9, &f), H_EBUSY);
+	ring_set_frame(&p.r, 3, &given);
+	REQUIRE(ring_frame_get(&p.w, 3, 9, &f) == 0);
+	CHECK(memcmp(&f, &given, sizeof(f)) == 0);
+	CHECK_EQ_I(ring_frame_get(&p.w, 3, 8, &f), H_EBUSY);
+	CHECK_EQ_I(ring_frame_get(&p.w, 4, 9, &f), H_EBUSY);
+	given.number = 42;
+	ring_set_frame(&p.r, 3, &given);
+	REQUIRE(ring_frame_get(&p.w, 3, 9, &f) == 0);
+	CHECK_EQ_U(f.number, 42);
+	/* a recorder that died while it wrote; the next one goes on */
+	atomic_store(&p.r.commit->slots[3].frame_version, 5);
+	CHECK_EQ_I(ring_frame_get(&p.w, 3, 9, &f), H_EBUSY);
+	ring_set_frame(&p.r, 3, &given);
+	CHECK_EQ_I(ring_frame_get(&p.w, 3, 9, &f), 0);
+	atomic_store(&p.r.commit->slots[3].frame_version, UINT32_MAX - 1);
+	ring_set_frame(&p.r, 3, &given);
+	CHECK_EQ_I(ring_frame_get(&p.w, 3, 9, &f), 0);
+	ring_bind(&p.r, 3, 10);
+	CHECK_EQ_I(ring_frame_get(&p.w, 3, 10, &f), H_EBUSY);
+	pair_close(&p);
+}
+
 TEST(ring_wakes_only_who_sleeps) {
 	struct pair p;
 	struct ring_event e;

@@ -513,6 +513,7 @@ static void send_grant(struct keeper *k, struct grant_row *g, int fd) {
 		       .hygiene = (enum hygiene)g->conn->hygiene,
 		       .durable = (enum durable)g->conn->durable,
 		       .session_max_ns = g->conn->session_max_ns,
+		       .session_grace_ns = g->conn->session_grace_ns,
 		       .is_tls_direct = g->conn->tls_negotiation == CONFIG_TLS_DIRECT,
 		       .is_replication = g->is_replication,
 		       .results = { .kind = (enum depth_kind)g->conn->results.kind,

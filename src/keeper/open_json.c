@@ -105,6 +105,7 @@ static void put_policy(struct jw *j, const struct keeper *k, const struct config
 	jw_key(j, "limits");
 	jw_obj(j);
 	jw_kv_u64(j, "session_max_ns", c->session_max_ns);
+	jw_kv_u64(j, "session_grace_ns", c->session_grace_ns);
 	jw_obj_end(j);
 }
 

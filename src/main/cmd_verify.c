@@ -11,12 +11,12 @@
 #include "main/text.h"
 #include "record/verify.h"
 
-enum { KEY_VKEY = 0x900, KEY_CHECKPOINT, KEY_CONTENTS, KEY_ALL, SHOWN_MAX = 40 };
+enum { KEY_VKEY = 0x900, KEY_CHECKPOINT, KEY_RECEIPT, KEY_CONTENTS, KEY_ALL, SHOWN_MAX = 40 };
 enum { VKEY_MAX = 1024, CHECKPOINT_MAX = 64 * 1024 };
 
 struct verify_args {
 	struct common common;
-	const char *id, *vkey, *checkpoint;
+	const char *id, *vkey, *checkpoint, *receipt;
 	bool all, with_contents;
 };
 
@@ -135,6 +135,12 @@ static json_t *report_json(const struct verifying *v, const struct verify_report
 		time_text(text, r->checkpoint_wall);
 		set_text(o, "signed_until", text);
 	}
+	if (r->receipt != VERIFY_RECEIPT_NONE) {
+		set_text(o, "receipt", verify_receipt_text(r->receipt));
+		if (r->receipt_leaf != UINT64_MAX)
+			(void)json_object_set_new(o, "receipt_leaf",
+			                          json_integer((json_int_t)r->receipt_leaf));
+	}
 	(void)json_object_set_new(o, "frames", json_integer((json_int_t)r->frames));
 	(void)json_object_set_new(o, "bytes", json_integer((json_int_t)r->bytes));
 	(void)json_object_set(o, "sessions", v->sessions);
@@ -191,6 +197,16 @@ static void put_sessions(struct buf *b, const struct verifying *v, bool all) {
 		      verify_state_text(VERIFY_COMPLETE));
 }
 
+static void put_receipt(struct buf *b, const struct verify_report *r) {
+	if (r->receipt == VERIFY_RECEIPT_NONE)
+		return;
+	w_fmt(b, "receipt  %s", verify_receipt_text(r->receipt));
+	if (r->receipt_leaf != UINT64_MAX)
+		w_fmt(b, ": its frame is under leaf %llu of the log",
+		      (unsigned long long)r->receipt_leaf);
+	w_u8(b, '\n');
+}
+
 static const char *verdict(enum verify_result r) {
 	switch (r) {
 	case VERIFY_OK:
@@ -225,6 +241,7 @@ static void print_text(const struct verifying *v, const struct verify_report *r,
 		w_fmt(&b, ", up to %s", when);
 	}
 	w_fmt(&b, "\njournal  %s\n", journal_name(r->journal));
+	put_receipt(&b, r);
 	w_fmt(&b, "%s\n%s\n", proof, verdict(r->result));
 	print_buf(&b);
 	buf_fini(&b);
@@ -244,6 +261,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 		return 0;
 	case KEY_CHECKPOINT:
 		a->checkpoint = arg;
+		return 0;
+	case KEY_RECEIPT:
+		a->receipt = arg;
 		return 0;
 	case KEY_CONTENTS:
 		a->with_contents = true;
@@ -266,6 +286,9 @@ static const struct argp_option options[] = {
 	  "the gateway's public key, kept elsewhere (or @FILE that holds it)", 0 },
 	{ "checkpoint", KEY_CHECKPOINT, "FILE", 0,
 	  "a signed checkpoint kept elsewhere, which the log must contain", 0 },
+	{ "receipt", KEY_RECEIPT, "TEXT", 0,
+	  "a receipt (SHOW hansard.receipt): is what it names in this record, unaltered and signed?",
+	  0 },
 	{ "contents", KEY_CONTENTS, NULL, 0, "also decompress bodies and check what is in them",
 	  0 },
 	{ "all", KEY_ALL, NULL, 0, "all sessions (the default without an ID)", 0 },
@@ -336,6 +359,9 @@ static void judge_one(const struct verifying *v, const struct verify_args *a,
 	json_t *s;
 	if (a->id == NULL || r->result != VERIFY_OK)
 		return;
+	/* Of a session that goes on, a receipt proves its part. */
+	if (a->receipt != NULL)
+		return;
 	json_array_foreach(v->sessions, idx,
 	                   s) if (json_count(s, "frames_signed") < json_count(s, "frames"))
 		r->result = VERIFY_UNVERIFIABLE;
@@ -350,24 +376,42 @@ static int find_sid(struct found *f, const struct verify_args *a, struct err *e)
 	return rc;
 }
 
+/* The receipt names the session that is looked at. */
+static int take_receipt(const struct verify_args *a, struct receipt *ret, struct found *f,
+                        struct err *e) {
+	if (a->receipt == NULL)
+		return 0;
+	if (receipt_parse(ret, str_trim(str_of(a->receipt))) < 0)
+		return err_set(e, H_EUSAGE,
+		               "verify: this is no receipt "
+		               "(hsr1:<session id>:<frame>:<hash>:<log size>)");
+	memcpy(f->sid, ret->sid, SID_SIZE);
+	return 0;
+}
+
 static int verify(const struct verify_args *a, struct verifying *v, struct err *e) {
 	struct found f = { .r = NULL };
+	struct receipt receipt;
 	struct verify_report r;
 	struct buf checkpoint = { .p = NULL };
 	auto_free char *vkey = NULL;
 	char full[UUID_TEXT_SIZE] = "";
 	int rc = find_sid(&f, a, e);
+	bool is_one = a->id != NULL || a->receipt != NULL;
+	if (rc == 0)
+		rc = take_receipt(a, &receipt, &f, e);
 	if (rc == 0)
 		rc = take_vkey(a->vkey, &vkey, e);
 	if (rc == 0 && a->checkpoint != NULL)
 		rc = read_small(a->checkpoint, CHECKPOINT_MAX, &checkpoint, e);
 	if (rc == 0) {
-		if (a->id != NULL)
+		if (is_one)
 			uuid_text(full, f.sid);
 		ask_announce(&a->common, f.dir, "record.verified", str_of(full));
 		struct verify_options o = { .vkey = vkey,
 			                    .checkpoint = buf_peek(&checkpoint),
-			                    .only_sid = a->id != NULL ? f.sid : NULL,
+			                    .only_sid = is_one ? f.sid : NULL,
+			                    .receipt = a->receipt != NULL ? &receipt : NULL,
 			                    .with_contents = a->with_contents,
 			                    .arg = v,
 			                    .on_session = on_session,
@@ -390,8 +434,8 @@ int cmd_verify(int argc, char **argv) {
 	struct err e = { .code = 0 };
 	struct verify_args a = { .id = NULL };
 	cli_parse(&argp, argc, argv, &a);
-	if (a.all && a.id != NULL) {
-		(void)err_set(&e, H_EUSAGE, "verify: a session or --all, not both");
+	if ((a.all && a.id != NULL) || (a.receipt != NULL && (a.all || a.id != NULL))) {
+		(void)err_set(&e, H_EUSAGE, "verify: a session, --all or --receipt, one of them");
 		return cli_fail(&e);
 	}
 	struct verifying v = { .sessions = json_array(),

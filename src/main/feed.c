@@ -12,6 +12,8 @@ static void feed_bytes(struct pg_view *v, const struct rec_event *e, unsigned st
 			pg_view_injected(v, e->bytes.n);
 		return;
 	}
+	if (stream == STREAM_R && e->type == REC_INJECTED && e->why == WHY_ANSWERED)
+		pg_view_answered(v, e->bytes, e->mono_ns, e->seq);
 	if ((stream == STREAM_C || stream == STREAM_T) && e->type != REC_INJECTED)
 		pg_view_bytes(v, &(struct view_bytes){ .from_client = stream == STREAM_C,
 		                                       .is_forwarded = e->type == REC_RAW,

@@ -214,6 +214,21 @@ static void fact_count(struct buf *b, const char *name, const json_t *doc, const
 	fact(b, name, str_of(text));
 }
 
+/* What the client said about itself; nobody verified it. */
+static void facts_claimed(struct buf *b, const json_t *learnt) {
+	const char *name;
+	json_t *v;
+	json_object_foreach((json_t *)(uintptr_t)learnt, name, v) {
+		char text[64];
+		struct str claim = str_of(name);
+		if (!str_starts(claim, STR("claim.")))
+			continue;
+		(void)snprintf(text, sizeof(text), "claimed %.*s",
+		               (int)MIN(claim.n - 6, (size_t)40), name + 6);
+		fact(b, text, json_text(learnt, name));
+	}
+}
+
 /* The upstream principal, as far as the target said who it is. */
 static void facts_learnt(struct buf *b, const json_t *learnt) {
 	fact_text(b, "target tls", learnt, "target_tls");
@@ -222,6 +237,7 @@ static void facts_learnt(struct buf *b, const json_t *learnt) {
 	fact_text(b, "backend pid", learnt, "backend_pid");
 	fact_text(b, "server version", learnt, "server_version");
 	fact_text(b, "protocol is", learnt, "protocol");
+	facts_claimed(b, learnt);
 	fact_text(b, "login error", learnt, "login_error");
 	fact_text(b, "violation", learnt, "client_violation");
 	fact_text(b, "violation", learnt, "target_violation");

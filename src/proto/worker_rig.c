@@ -79,6 +79,14 @@ static bool drain_ring(struct rig *g, struct ring *r, struct moved *moved, uint8
 	return any;
 }
 
+/* There are no frames here: each event counts as one. */
+static void publish_seq(struct ring *r, uint32_t slot, const struct moved *m) {
+	struct ring_frame f = { .number = m->seq };
+
+	ring_set_frame(r, slot, &f);
+	ring_set_durable(r, slot, m->generation, m->seq);
+}
+
 static void commit(struct rig *g, unsigned i, struct moved *moved) {
 	struct ring *r = &g->rings[i];
 
@@ -87,7 +95,7 @@ static void commit(struct rig *g, unsigned i, struct moved *moved) {
 	g->commits++;
 	for (uint32_t s = 0; s < SLOTS; s++) {
 		if (moved[s].seq != 0)
-			ring_set_durable(r, s, moved[s].generation, moved[s].seq);
+			publish_seq(r, s, &moved[s]);
 		moved[s].seq = 0;
 	}
 }
@@ -179,6 +187,7 @@ static void on_admit(struct rig *g, struct ipc_msg *m) {
 	grant.g.hygiene = HYGIENE_OPEN;
 	grant.g.durable = g->durable;
 	grant.g.session_max_ns = g->session_max_ns;
+	grant.g.session_grace_ns = 60 * NS_PER_S;
 	grant.g.cancel_key_size = CANCEL_KEY_SHORT;
 	random_bytes(grant.g.cancel_key, 4);
 	grant.connection = STR("shop");

@@ -378,6 +378,18 @@ static void applied_close(struct recorder *r, struct rec_session *s, const struc
 		s->state = SS_ZOMBIE;
 }
 
+/* What is durable now, and in which frame: a worker makes receipts of it. Leaves that are not durable
+ * yet do not count: after a crash others may stand in their places. */
+static void tell_durable(struct recorder *r, struct rec_session *s, const struct batch_item *it) {
+	struct ring_frame f = { .number = s->tree.size - 1, .log_size = r->leaf_durable };
+
+	if (s->ring == NULL || s->ring->slot[s->slot] != s)
+		return;
+	memcpy(f.leaf, it->leaf, sizeof(f.leaf));
+	ring_set_frame(&s->ring->ring, s->slot, &f);
+	ring_set_durable(&s->ring->ring, s->slot, s->generation, it->last_seq);
+}
+
 void rec_session_applied(struct recorder *r, struct rec_session *s, const struct batch_item *it) {
 	tree_add(&s->tree, it->leaf);
 	if (list_empty(&s->grew))
@@ -386,8 +398,7 @@ void rec_session_applied(struct recorder *r, struct rec_session *s, const struct
 		s->durable_seq = it->last_seq;
 		s->events += it->events;
 		s->commands += it->commands;
-		if (s->ring != NULL && s->ring->slot[s->slot] == s)
-			ring_set_durable(&s->ring->ring, s->slot, s->generation, it->last_seq);
+		tell_durable(r, s, it);
 	} else if (it->kind == FRAME_OPEN) {
 		put_leaf(r, s, TLOG_OPEN, it);
 		s->state = s->state == SS_OPENING ? SS_OPEN : s->state;

@@ -30,6 +30,16 @@ const char *verify_state_text(enum verify_state state) {
 	return (size_t)state < ARRAY_LEN(texts) ? texts[state] : "?";
 }
 
+const char *verify_receipt_text(enum verify_receipt state) {
+	static const char *const texts[] = {
+#define X(name, text) [VERIFY_RECEIPT_##name] = text,
+		VERIFY_RECEIPTS(X)
+#undef X
+	};
+
+	return (size_t)state < ARRAY_LEN(texts) ? texts[state] : "?";
+}
+
 struct verify_place verify_at(const char *file, uint64_t offset) {
 	struct verify_place p = { .offset = offset, .frame = VERIFY_NO_FRAME };
 
@@ -363,6 +373,34 @@ static int judge_sessions(struct verifier *v) {
 	return rc;
 }
 
+/* --- the receipt --- */
+
+/* A claim that covers the frame and stands before the log was as long as the receipt says, or a log that
+ * is shorter than that: one of the two is not what it was. */
+static bool is_receipt_late(const struct verifier *v, const struct receipt *r) {
+	uint64_t leaf = v->report->receipt_leaf;
+
+	return v->leaf_count < r->log_size || (leaf != UINT64_MAX && leaf < r->log_size);
+}
+
+static void judge_receipt(struct verifier *v) {
+	const struct receipt *r = v->o->receipt;
+	struct verify_report *report = v->report;
+
+	if (r == NULL)
+		return;
+	if (report->receipt == VERIFY_RECEIPT_NONE)
+		report->receipt = VERIFY_RECEIPT_ABSENT;
+	if (report->receipt == VERIFY_RECEIPT_EARLY && is_receipt_late(v, r))
+		report->receipt = VERIFY_RECEIPT_ALTERED;
+	if (report->receipt == VERIFY_RECEIPT_EARLY && report->receipt_leaf < report->leaves_signed)
+		report->receipt = VERIFY_RECEIPT_PROVEN;
+	if (report->receipt == VERIFY_RECEIPT_ABSENT || report->receipt == VERIFY_RECEIPT_ALTERED)
+		report->result = VERIFY_BAD;
+	else if (report->receipt == VERIFY_RECEIPT_EARLY && report->result == VERIFY_OK)
+		report->result = VERIFY_UNVERIFIABLE;
+}
+
 /* --- all of it --- */
 
 static int read_options(struct verifier *v, struct err *e) {
@@ -418,6 +456,7 @@ static int run(struct verifier *v, struct err *e) {
 		rc = judge_sessions(v);
 	if (rc < 0)
 		return err_set(e, rc, "%s", h_err_text(rc));
+	judge_receipt(v);
 	if (v->report->result == VERIFY_OK && v->report->key == VERIFY_KEY_NONE)
 		v->report->result = VERIFY_UNVERIFIABLE;
 	return 0;
@@ -445,7 +484,7 @@ static void fini(struct verifier *v) {
 
 int verify_store(const char *dir, const struct verify_options *o, struct verify_report *ret,
                  struct err *e) {
-	struct verify_report report = { 0 };
+	struct verify_report report = { .receipt_leaf = UINT64_MAX };
 	struct verifier v = { .o = o, .report = &report };
 
 	v.root = readfs_root(dir);

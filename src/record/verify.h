@@ -10,6 +10,7 @@
 
 #include "base/crypto.h"
 #include "base/err.h"
+#include "record/receipt.h"
 #include "record/tlog.h"
 
 /*      name       text (verdict of a session) */
@@ -78,8 +79,25 @@ enum verify_result {
 	VERIFY_BAD           /* at least one finding says tampered */
 };
 
+/*      name       text (verdict of a receipt) */
+#define VERIFY_RECEIPTS(X) \
+	X(NONE, "none was given") \
+	X(PROVEN, "proven") \
+	X(EARLY, "in the record, not signed yet") \
+	X(ABSENT, "not in this record") \
+	X(ALTERED, "altered")
+enum verify_receipt {
+#define X(name, text) VERIFY_RECEIPT_##name,
+	VERIFY_RECEIPTS(X)
+#undef X
+};
+const char *verify_receipt_text(enum verify_receipt state);
+
 struct verify_report {
 	enum verify_result result;
+	enum verify_receipt receipt;
+	uint64_t
+		receipt_leaf; /* PROVEN, EARLY: the leaf of the log that covers its frame, or UINT64_MAX */
 	enum verify_key key;
 	enum verify_journal journal;
 	char origin[TLOG_ORIGIN_MAX + 1];
@@ -97,6 +115,9 @@ struct verify_options {
 	struct str checkpoint;
 	/* Only this session (the log is checked all the same), or NULL. */
 	const uint8_t *only_sid;
+	/* What a client was given, or NULL: is it of this record? Its session must be among those that are
+	 * looked at. ABSENT and ALTERED make the result VERIFY_BAD, EARLY at best VERIFY_UNVERIFIABLE. */
+	const struct receipt *receipt;
 	bool with_contents; /* also decompress bodies, and check events and command roots */
 	void *arg;
 	/* Each may be NULL. */

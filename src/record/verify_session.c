@@ -62,6 +62,16 @@ static bool claim_holds(const struct walk *w, const struct claim *c,
 }
 
 /* Compares the roots of all leaves that speak of the tree as it is now. */
+/* The first root that fits and holds the receipt's frame. */
+static void cover_receipt(struct walk *w, const struct claim *c) {
+	const struct receipt *r = w->v->o->receipt;
+	struct verify_report *report = w->v->report;
+
+	if (r == NULL || memcmp(r->sid, w->s->sid, SID_SIZE) != 0 || c->frames <= r->frame)
+		return;
+	report->receipt_leaf = MIN(report->receipt_leaf, c->leaf);
+}
+
 static void check_claims(struct walk *w) {
 	uint8_t root[SHA256_SIZE];
 	bool has_root = false;
@@ -81,6 +91,7 @@ static void check_claims(struct walk *w) {
 			return;
 		}
 		w->good = w->next;
+		cover_receipt(w, c);
 		w->after_good.file[0] = '\0';
 		if (c->leaf < w->v->report->leaves_signed)
 			w->out->frames_signed = w->next;
@@ -136,6 +147,15 @@ static void check_open(struct walk *w, const uint8_t leaf[SHA256_SIZE],
 		w->out->frames_signed = 1;
 }
 
+static void check_receipt(struct walk *w, const uint8_t leaf[SHA256_SIZE]) {
+	const struct receipt *r = w->v->o->receipt;
+
+	if (r == NULL || memcmp(r->sid, w->s->sid, SID_SIZE) != 0 || r->frame != w->next)
+		return;
+	w->v->report->receipt = memcmp(r->leaf, leaf, SHA256_SIZE) == 0 ? VERIFY_RECEIPT_EARLY
+	                                                                : VERIFY_RECEIPT_ALTERED;
+}
+
 static void take_frame(struct walk *w, const struct frame *f, const struct verify_place *place,
                        bool from_file) {
 	const struct frame_head *h = &f->head;
@@ -162,6 +182,7 @@ static void take_frame(struct walk *w, const struct frame *f, const struct verif
 		w->after_good = *place;
 	frame_leaf(leaf, f->bytes.p);
 	tree_add(&w->tree, leaf);
+	check_receipt(w, leaf);
 	if (w->next == 0)
 		check_open(w, leaf, place);
 	w->part = h->part;

@@ -74,6 +74,7 @@ void grant_put(struct buf *b, const struct grant_msg *m) {
 	w_u8(b, (uint8_t)m->g.hygiene);
 	w_u8(b, (uint8_t)m->g.durable);
 	w_u64(b, m->g.session_max_ns);
+	w_u64(b, m->g.session_grace_ns);
 	w_u8(b, m->g.is_tls_direct);
 	w_u8(b, m->g.is_replication);
 	w_vstr(b, str_mem(m->g.cancel_key, m->g.cancel_key_size));
@@ -122,6 +123,7 @@ int grant_get(struct grant_msg *m, struct str body) {
 	m->g.hygiene = enum_up_to(&r, HYGIENE_OPEN);
 	m->g.durable = enum_up_to(&r, DURABLE_ASYNC);
 	m->g.session_max_ns = rd_u64(&r);
+	m->g.session_grace_ns = rd_u64(&r);
 	m->g.is_tls_direct = enum_up_to(&r, 1) == 1;
 	m->g.is_replication = enum_up_to(&r, 1) == 1;
 	read_key(&r, &m->g);

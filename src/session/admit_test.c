@@ -42,6 +42,7 @@ static void sample_grant(struct buf *b) {
 		                      .hygiene = HYGIENE_OPEN,
 		                      .durable = DURABLE_BOTH_WAYS,
 		                      .session_max_ns = 5,
+		                      .session_grace_ns = 6,
 		                      .is_tls_direct = true,
 		                      .cancel_key_size = 32,
 		                      .keeps_credentials = true,
@@ -91,6 +92,7 @@ TEST(grant_there_and_back) {
 	CHECK_EQ_STR(m.g.server_name, STR("db.example"));
 	CHECK(m.g.tls == TLS_VERIFY_FULL && m.g.is_unix && m.g.hygiene == HYGIENE_OPEN);
 	CHECK(m.g.durable == DURABLE_BOTH_WAYS && m.g.session_max_ns == 5);
+	CHECK_EQ_U(m.g.session_grace_ns, 6);
 	CHECK(m.g.cancel_key_size == 32 && m.g.cancel_key[3] == 6 && m.g.cancel_key[31] == 5);
 	CHECK(m.g.is_tls_direct && !m.g.is_replication);
 	CHECK(m.g.keeps_credentials && m.hide_key[0] == 9 && m.hide_key[31] == 8);

@@ -331,6 +331,7 @@ static uint64_t carry_out(struct session *s, const struct deferred *o, struct st
 	case ORD_DIAL:
 	case ORD_CANCEL:
 	case ORD_BACKEND:
+	case ORD_RECEIPT:
 	case ORD_TIMER:
 	case ORD_CLOSE:
 	case ORD_CLOSE_SIDE:
@@ -580,6 +581,9 @@ uint64_t orders_emit(struct order_sink *sink, const struct order *o) {
 		break;
 	case ORD_BACKEND:
 		emit_backend(s, o->pid);
+		break;
+	case ORD_RECEIPT:
+		receipt_ask(s);
 		break;
 	case ORD_TIMER:
 		if (o->n == 0)

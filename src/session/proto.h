@@ -70,7 +70,8 @@ enum tls_mode { TLS_DISABLE, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
 	X(NOTICE, "notice", "a notice said by the gateway") \
 	X(CLOSING, "closing", "what came after the session had ended") \
 	X(SKIPPED, "skipped", "not forwarded because the protocol says to skip") \
-	X(LOOKUP, "lookup", "names of relations, asked for by the gateway")
+	X(LOOKUP, "lookup", "names of relations, asked for by the gateway") \
+	X(ANSWERED, "answered", "answered by the gateway itself")
 enum proto_why {
 #define X(name, text, help) WHY_##name,
 	PROTO_WHYS(X)
@@ -151,9 +152,10 @@ struct grant {
 	bool is_unix; /* the target is a Unix socket: TLS is never spoken there */
 	enum hygiene hygiene;
 	enum durable durable;
-	uint64_t session_max_ns; /* length of the session's life; 0 = none */
-	bool is_tls_direct;      /* TLS with the target starts without asking (PostgreSQL 17) */
-	bool is_replication;     /* the target may be asked for a replication connection */
+	uint64_t session_max_ns;   /* length of the session's life; 0 = none */
+	uint64_t session_grace_ns; /* how much longer it may live when it is not idle then */
+	bool is_tls_direct;        /* TLS with the target starts without asking (PostgreSQL 17) */
+	bool is_replication;       /* the target may be asked for a replication connection */
 	bool keeps_credentials;  /* `record.credentials: keep`: nothing is hidden from the record */
 	bool looks_up_names;     /* `record.names: on`: relations are frozen at first sight */
 	struct depth results;    /* how much of them the record keeps */
@@ -182,6 +184,8 @@ enum order_kind {
 	ORD_DIAL,  /* side must be SIDE_AUX: EV_DIALED or EV_CLOSED(aux) follows */
 	ORD_CANCEL, /* pid, key: a CancelRequest came in here; the keeper finds its session. Never answered */
 	ORD_BACKEND, /* pid: the target's backend of this session, for the registry */
+	/* A receipt for all that was ordered before; one at a time. EV_RECEIPT follows, when that is durable */
+	ORD_RECEIPT,
 	ORD_TIMER, /* n: absolute monotonic ns, 0 stops; one timer per session; EV_TIMER follows */
 	ORD_CLOSE, /* reason (H_E… or 0): write what is ordered, then close all sides; nothing is read any more */
 	ORD_CLOSE_SIDE, /* side: write what is ordered for it, then shut it down (EOF); the others go on */
@@ -236,6 +240,10 @@ enum event_kind {
 	EV_NO_BUDGET, /* the whole message does not fit the budget */
 	EV_KILL, /* code: H_EKILLED, H_EEXPIRED, H_ERECORDER, H_EKEEPER, H_EQUOTA, H_EDRAIN…: say it in the protocol, then close */
 	EV_DRAIN, /* end at the next idle moment */
+	/* session_max is reached: the shell ends the session when it is idle, or after session_grace. The core
+	 * may tell the client, unless that is now. */
+	EV_EXPIRING,
+	EV_RECEIPT, /* code 0: text, the receipt; else none can be given now */
 	EV_PARSED,
 	EV_DECIDED, /* guardrails, a later issue */
 	EV_KIND_COUNT

@@ -306,7 +306,7 @@ static void check_expiry(struct session *s) {
 }
 
 static void wait_for_what(struct session *s) {
-	bool waits = s->is_parked;
+	bool waits = s->is_parked || s->is_receipt_asked;
 
 	for (size_t i = 0; i < ARRAY_LEN(sides_in_order); i++) {
 		struct side_state *d = &s->sides[sides_in_order[i]];
@@ -338,6 +338,7 @@ void session_run(struct session *s) {
 			for (enum side i = 0; i < SIDE_COUNT; i++)
 				side_flush(&s->sides[i]);
 			end_sides(s);
+			receipt_run(s);
 			check_expiry(s);
 		} while (s->is_dirty);
 		for (enum side i = 0; i < SIDE_COUNT; i++)
@@ -448,8 +449,11 @@ static void on_life(struct timer *t) {
 	} else if (s->is_expired || s->session_max_ns == 0) {
 		session_kill(s, H_EEXPIRED);
 	} else {
+		struct event ev = { .kind = EV_EXPIRING };
+
 		s->is_expired = true;
-		timer_set(s->t->loop, &s->life, thread_now(s->t) + GRACE_NS);
+		timer_set(s->t->loop, &s->life, thread_now(s->t) + s->session_grace_ns);
+		session_event(s, &ev);
 		session_run(s);
 	}
 }
@@ -580,6 +584,8 @@ static bool take_grant(struct session *s, const struct grant_msg *m) {
 	s->grant = m->grant;
 	s->durable_mode = m->g.durable;
 	s->session_max_ns = m->g.session_max_ns;
+	s->session_grace_ns = m->g.session_grace_ns;
+	memcpy(s->sid, m->g.sid, sizeof(s->sid));
 	s->target_tls = m->g.tls;
 	memcpy(s->short_id, m->g.short_id, sizeof(s->short_id));
 	memcpy(s->cancel_key, m->g.cancel_key, sizeof(s->cancel_key));

@@ -823,6 +823,76 @@ TEST(session_expires_when_idle) {
 	world_free(&x);
 }
 
+/* One that is not idle is told, and ends when it is, or when its grace is over. */
+TEST(session_expires_after_notice) {
+	for (int is_patient = 0; is_patient < 2; is_patient++) {
+		struct world x;
+
+		world_make(&x, MIB);
+		x.session_max = 3600 * NS_PER_S;
+		x.session_grace = 60 * NS_PER_S;
+		struct peer *p = admitted(&x);
+		struct session *s = session_of_peer(&x, p);
+
+		say(p->client, 'B', STR_NONE);
+		turns(&x, 3);
+		s->life.fn(&s->life);
+		turns(&x, 4);
+		CHECK(client_has(&x, p, "expiring"));
+		CHECK(!client_has(&x, p, "EEXPIRED") && !p->has_ended);
+		if (is_patient)
+			say(p->client, 'I', STR_NONE);
+		else
+			s->life.fn(&s->life);
+		turns(&x, 4);
+		CHECK(client_has(&x, p, "EEXPIRED"));
+		CHECK(p->has_ended && p->end_code == H_EEXPIRED);
+		world_free(&x);
+	}
+}
+
+/* A receipt speaks of what is durable, and comes only then; the session sleeps meanwhile. */
+TEST(session_receipt_when_durable) {
+	struct world x;
+
+	world_make(&x, MIB);
+	struct peer *p = admitted(&x);
+
+	x.is_commit_held = true;
+	say(p->client, 'W', STR_NONE);
+	turns(&x, 4);
+	CHECK(!client_has(&x, p, "hsr1:"));
+	x.is_commit_held = false;
+	turns(&x, 4);
+	CHECK(client_has(&x, p, "hsr1:00000000-0000-0000-0000-000000000000:"));
+	CHECK(client_has(&x, p, ":ab00000000"));
+	world_free(&x);
+}
+
+/* The ring is full: the fact waits for room, and the receipt for the fact. */
+TEST(session_receipt_waits_for_room) {
+	struct world x;
+	static char block[65000];
+
+	memset(block, 42, sizeof(block));
+	world_make(&x, 256 * KIB);
+	struct peer *p = admitted(&x);
+
+	x.is_recorder_held = true;
+	for (int i = 0; i < 8 && !session_of_peer(&x, p)->is_parked; i++) {
+		say(p->client, 'N', str_mem(block, sizeof(block)));
+		turns(&x, 2);
+	}
+	CHECK(session_of_peer(&x, p)->is_parked);
+	say(p->client, 'W', STR_NONE);
+	turns(&x, 3);
+	CHECK(!client_has(&x, p, "hsr1:"));
+	x.is_recorder_held = false;
+	turns(&x, 30);
+	CHECK(client_has(&x, p, "hsr1:"));
+	world_free(&x);
+}
+
 /* ---- TLS ---- */
 
 struct tls_client {

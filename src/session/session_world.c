@@ -34,7 +34,7 @@ enum { STAR = '*' };
 
 struct core {
 	struct order_sink *sink;
-	bool is_granted, has_ended, wants_drain;
+	bool is_granted, has_ended, wants_drain, is_busy;
 	uint64_t asked;
 };
 
@@ -117,7 +117,13 @@ static size_t on_message(struct core *c, enum side side, struct str data) {
 		order(c, ORD_HIDE, side, len);
 	} else if (type == 'Z')
 		order(c, ORD_SKIP, side, all);
-	else if (type == 'A')
+	else if (type == 'W') {
+		order(c, ORD_SKIP, side, all);
+		order(c, ORD_RECEIPT, side, 0);
+	} else if (type == 'B' || type == 'I') {
+		c->is_busy = type == 'B';
+		order(c, ORD_SKIP, side, all);
+	} else if (type == 'A')
 		on_proof(c, str_mem(data.p + HEAD, len));
 	else if (type == 'P')
 		on_first(c, str_mem(data.p + HEAD, len));
@@ -154,6 +160,10 @@ static int core_event(void *core, const struct event *ev) {
 		c->is_granted = true;
 		send_to(c, SIDE_CLIENT, 'G', STR_NONE);
 	}
+	if (ev->kind == EV_EXPIRING)
+		send_to(c, SIDE_CLIENT, 'X', STR("expiring"));
+	if (ev->kind == EV_RECEIPT)
+		send_to(c, SIDE_CLIENT, 'W', ev->text);
 	if (ev->kind == EV_PROVED)
 		send_to(c, SIDE_CLIENT, 'P', ev->bytes);
 	if (ev->kind == EV_REFUSED && ev->bytes.n != 0) {
@@ -181,7 +191,9 @@ static void core_fini(void *core) {
 }
 
 static bool core_idle(const void *core) {
-	return ((const struct core *)core)->is_granted;
+	const struct core *c = core;
+
+	return c->is_granted && !c->is_busy;
 }
 
 static const char *core_phase(const void *core) {
@@ -388,6 +400,8 @@ size_t record(struct world *x, size_t max) {
 void make_durable(struct world *x, struct peer *p) {
 	p->durable_seq = p->seq;
 	p->durable_u = p->stream[STREAM_U].len;
+	ring_set_frame(&x->ring, p->slot,
+	               &(struct ring_frame){ .number = p->seq, .log_size = 7, .leaf = { 0xab } });
 	ring_set_durable(&x->ring, p->slot, p->generation, p->seq);
 }
 
@@ -439,6 +453,7 @@ static void grant(struct world *x, struct ipc_msg *m) {
 	p->target = pair[1];
 	g.g.durable = x->durable;
 	g.g.session_max_ns = x->session_max;
+	g.g.session_grace_ns = x->session_grace;
 	g.g.server_name = STR("localhost");
 	(void)str_copy(g.g.short_id, sizeof(g.g.short_id), STR("k7m2-9xqe"));
 	grant_put(&b, &g);

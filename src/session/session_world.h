@@ -38,7 +38,7 @@ struct world {
 	size_t count;
 	uint8_t *payload, *ipc;
 	enum durable durable;
-	uint64_t session_max;
+	uint64_t session_max, session_grace;
 	bool is_recorder_held; /* takes nothing */
 	bool is_commit_held;   /* takes, and makes nothing durable */
 	bool is_keeper_held;

@@ -9,6 +9,7 @@
  *       side.c     one socket: reading, holding, writing, TLS
  *       orders.c   what the core orders, now or later (lanes)
  *       events.c   record events into the ring, or kept until the grant
+ *       receipt.c  receipts of what is durable
  *   prove.c        SCRAM: the exchange that the keeper has with the client
  *   keeper_link.c  messages to and from the keeper
  *   snap.c         TLS contexts of a configuration
@@ -51,7 +52,6 @@
 #define ADMIT_NS (40 * NS_PER_S)
 #define CLOSE_NS (10 * NS_PER_S)
 #define LINGER_NS (1 * NS_PER_S)
-#define GRACE_NS (60 * NS_PER_S)
 #define HALF_OPEN_NS (600 * NS_PER_S)
 #define STALL_NS (10 * NS_PER_S)
 
@@ -158,7 +158,11 @@ struct session {
 	uint64_t exchange; /* with the keeper, about the client's proof */
 	uint64_t grant;
 	enum durable durable_mode;
-	uint64_t session_max_ns;
+	uint64_t session_max_ns, session_grace_ns;
+	uint8_t sid[SID_SIZE];
+	bool is_receipt_asked;
+	uint64_t
+		receipt_seq; /* the event that the receipt waits for; 0: it is not in the ring yet */
 	char short_id[10];
 	char connection[64], role[64], server_name[256];
 	uint8_t cancel_key[CANCEL_KEY_LONG];
@@ -331,6 +335,12 @@ bool side_need(struct side_state *d, uint64_t n);
 static inline enum side side_other(enum side s) {
 	return s == SIDE_CLIENT ? SIDE_TARGET : s == SIDE_TARGET ? SIDE_CLIENT : SIDE_AUX;
 }
+
+/* ---- receipt.c ---- */
+/* ORD_RECEIPT. */
+void receipt_ask(struct session *s);
+/* Goes on with it, when it can. */
+void receipt_run(struct session *s);
 
 /* ---- session.c ---- */
 struct session_open {

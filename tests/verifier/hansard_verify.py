@@ -2251,6 +2251,38 @@ def judge_named(report, wanted):
                            session=s["sid"])
 
 
+RECEIPT = re.compile(r"hsr1:(%s):(0|[1-9][0-9]{0,19}):([0-9a-f]{64}):(0|[1-9][0-9]{0,19})\Z" % UUID7)
+
+
+def check_receipt(store, vkey, text, contents=False):
+    """Is the frame that a client's receipt names in this record, and under a signed leaf?"""
+    m = RECEIPT.match(text)
+    if m is None or int(m.group(2)) >> 64 or int(m.group(4)) >> 64:
+        raise Usage("--receipt: hsr1:<session id>:<frame>:<hash>:<log size>")
+    sid, no, leaf, size = m.group(1), int(m.group(2)), m.group(3), int(m.group(4))
+    keep = {}
+    report = check_store(store, vkey, only=lambda s: s == sid, contents=contents, keep=keep)
+    frame = {f.no: f for f in keep.get("frames", ())}.get(no)
+    if frame is None:
+        report.error("receipt: this frame is not in the record", session=sid, frame=no)
+        return report
+    if frame.leaf().hex() != leaf:
+        report.error("receipt: this frame is not the one that the receipt names", session=sid, frame=no)
+        return report
+    log = keep["log"]
+    entry = log.sessions.get(sid)
+    covers = [c[2] for c in entry.claims if c[0] > no] if entry is not None else []
+    if len(log.raw) < size or (covers and min(covers) < size):
+        report.error("receipt: the log had %d leaves by then, and the frame was not under one of them"
+                     % size, session=sid, frame=no)
+    elif not covers or min(covers) >= log.signed:
+        report.add("unverifiable", "receipt: the frame is in the record, not under a signed leaf yet",
+                   session=sid, frame=no)
+    else:
+        report.add("warn", "receipt: proven by log leaf %d" % min(covers), session=sid, frame=no)
+    return report
+
+
 def describe(s):
     text = WORDS[s["state"]]
     if s["state"] in (ALTERED, TRUNCATED) and s.get("at_frame") is not None:
@@ -2319,6 +2351,8 @@ def parse_args(argv):
     p.add_argument("store", metavar="STORE", help="a store, or one FILE.rec alone")
     p.add_argument("what", metavar="SID|FILE.rec", nargs="*", help="only these sessions")
     p.add_argument("--vkey", metavar="KEY", help="the gateway's verifier key, or a file with it")
+    p.add_argument("--receipt", metavar="TEXT",
+                   help="is what a client's receipt names in this record?")
     p.add_argument("--contents", action="store_true", help="also decode events (may need zstd)")
     p.add_argument("--json", action="store_true", help="the report as JSON")
     p.add_argument("-q", "--quiet", action="store_true", help="only what is wrong, and the verdict")
@@ -2353,8 +2387,13 @@ def run(args):
         store, only, alone = targets(open_store(args.store), args.what)
         if args.prove_command is not None:
             return run_prove(store, vkey, args.prove_command)
-        report = check_store(store, vkey, only=only, contents=args.contents, alone=alone)
-        judge_named(report, args.what)
+        if args.receipt is not None:
+            if args.what:
+                raise Usage("a receipt names its session itself")
+            report = check_receipt(store, vkey, args.receipt.strip(), args.contents)
+        else:
+            report = check_store(store, vkey, only=only, contents=args.contents, alone=alone)
+            judge_named(report, args.what)
     if args.json:
         print_json(report)
     else:

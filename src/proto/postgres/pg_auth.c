@@ -24,6 +24,9 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 		return 0;
 	bool has_id = str_copy(c->short_id, sizeof(c->short_id), str_of(g->short_id));
 	assert(has_id);
+	uuid_text(c->sid, g->sid);
+	c->session_max_ns = g->session_max_ns;
+	c->session_grace_ns = g->session_grace_ns;
 	c->hygiene = g->hygiene;
 	c->tls = g->tls;
 	c->is_unix = g->is_unix;
@@ -41,6 +44,7 @@ int pg_granted(struct pg_core *c, const struct grant *g) {
 	int rc = pg_hello_build(c, g, &why);
 	if (rc < 0)
 		return pg_fatal(c, rc, rc == H_ELIMIT ? "54000" : "0A000", why.text);
+	pg_claims_start(c);
 	c->ask = (struct admit){ 0 }; /* slices of the packet */
 	buf_clear(&c->start);
 	buf_trim(&c->start, false);

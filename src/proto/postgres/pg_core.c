@@ -17,7 +17,8 @@
  * Invariants:
  * 1. Bytes are consumed from the front, each exactly once; nothing is consumed after the end.
  * 2. Nothing goes to the target before EV_GRANTED.
- * 3. In Ready no byte is altered, except that a pinned session ends rather than passing certain things.
+ * 3. In Ready no byte is altered, but for SHOW hansard.* (pg_local.c); a pinned session ends rather than
+ *    passing certain things.
  * 4. No memory is asked for per message in Ready; tables grow on demand up to fixed caps (pg_priv.h).
  */
 #include "proto/postgres/pg_priv.h"
@@ -241,8 +242,8 @@ static int pump(struct pg_core *c, enum side side, struct str data) {
 /* ---- bytes ---- */
 
 bool pg_client_waits(const struct pg_core *c) {
-	return c->phase == &pg_phase_ready &&
-	       (pg_cancel_holds(c) || pg_names_hold(c) || pg_track_is_full(&c->track));
+	return c->phase == &pg_phase_ready && (pg_cancel_holds(c) || pg_names_hold(c) ||
+	                                       pg_local_waits(c) || pg_track_is_full(&c->track));
 }
 
 /* What is due once a call has been dealt with. is_client_read: the client's bytes were looked at,
@@ -355,6 +356,12 @@ static int take_event(struct pg_core *c, const struct event *ev) {
 		return pg_kill(c, ev->code);
 	case EV_DRAIN:
 		return pg_drain(c);
+	case EV_EXPIRING:
+		pg_expiring(c);
+		break;
+	case EV_RECEIPT:
+		pg_receipt_came(c, ev);
+		break;
 	case EV_PARSED:
 	case EV_DECIDED:
 	case EV_KIND_COUNT:

@@ -159,7 +159,8 @@ static const struct kill_row kill_rows[] = {
 };
 
 /* True when the oldest command without an answer lies wholly in what the target was never handed. In
- * Ready U grows by C's bytes alone, so both count the same from their ends. */
+ * Ready U grows by C's bytes alone, so both count the same from their ends, as far back as to a message
+ * that went out changed. */
 static bool is_all_unsent(const struct pg_core *c) {
 	if (c->phase != &pg_phase_ready || c->track.count == 0 || c->unsent == 0 ||
 	    c->look.state != PG_LOOK_IDLE)
@@ -167,7 +168,8 @@ static bool is_all_unsent(const struct pg_core *c) {
 	const struct pg_expect *oldest = &c->track.ring[c->track.head];
 	uint64_t said = c->sink->offset(c->sink, STREAM_C);
 
-	return c->unsent <= said && oldest->off >= said - c->unsent;
+	return c->unsent <= said && said - c->unsent >= c->rewritten_end &&
+	       oldest->off >= said - c->unsent;
 }
 
 /* What the client cannot know by itself: whether what it waits for may have happened. */
@@ -197,6 +199,30 @@ int pg_kill(struct pg_core *c, int code) {
 	                                       .message = str_of(row->message),
 	                                       .detail = outcome(c),
 	                                       .hint = str_of(row->hint) });
+}
+
+/* Said behind whatever is on its way to the client: a notice may stand between any two messages. */
+void pg_expiring(struct pg_core *c) {
+	char text[160];
+	struct buf b;
+
+	if (c->phase != &pg_phase_ready || pg_is_idle(c))
+		return;
+	(void)snprintf(
+		text, sizeof(text),
+		"the session has reached session_max (%llu s): it ends when it is idle, at the "
+		"latest in %llu s",
+		(unsigned long long)(c->session_max_ns / NS_PER_S),
+		(unsigned long long)(c->session_grace_ns / NS_PER_S));
+	buf_init(&b, KIB);
+	pg_w_say(&b, &(struct pg_say){ .type = 'N',
+	                               .severity = STR("NOTICE"),
+	                               .sqlstate = STR("00000"),
+	                               .message = str_of(text),
+	                               .hint = STR("commit or roll back, then connect again") });
+	if (w_done(&b) == 0)
+		pg_send(c, SIDE_CLIENT, buf_peek(&b), WHY_NOTICE);
+	buf_fini(&b);
 }
 
 int pg_drain(struct pg_core *c) {

@@ -1,7 +1,8 @@
 /*
  * pg_flow.c: Ready, what the client says.
  *
- * Each message that the target will answer leaves an expectation; nothing is altered. What the
+ * Each message that the target will answer leaves an expectation; nothing is altered, but for what
+ * pg_local.c answers or rewrites. What the
  * target will *not* answer is as important:
  *
  * - After an error in the extended protocol it ignores every message but Sync and Terminate, Query
@@ -77,8 +78,14 @@ static int on_query(struct pg_core *c, const struct pg_in *in) {
 		return pg_client_broke(c, "malformed Query");
 	if (is_text_bad(c, q.text))
 		return refuse_text(c);
+	int rc = pg_local_query(c, in, q.text);
+	if (rc != 0)
+		return rc;
 	struct sql_secrets hidden;
 	pg_secrets(c, q.text, &hidden);
+	rc = pg_settings_said(c, q.text, &hidden);
+	if (rc < 0)
+		return rc;
 	uint16_t text = pg_text_new(&c->track, q.text, off_of(in, q.text), &hidden);
 	if (c->is_skipping) {
 		skipped(c, in, text);
@@ -108,8 +115,14 @@ static int on_parse(struct pg_core *c, const struct pg_in *in) {
 		return pg_client_broke(c, "malformed Parse");
 	if (is_text_bad(c, p.text))
 		return refuse_text(c);
+	int local = pg_local_parse(c, in, &p);
+	if (local == PG_STOP)
+		return local;
 	struct sql_secrets hidden;
 	pg_secrets(c, p.text, &hidden);
+	int rc = pg_settings_said(c, p.text, &hidden);
+	if (rc < 0)
+		return rc;
 	if (c->is_skipping) {
 		c->is_extended = true;
 		c->track.lost_params |= hidden.params; /* for its Bind, which is skipped as well */
@@ -118,6 +131,8 @@ static int on_parse(struct pg_core *c, const struct pg_in *in) {
 		pg_statement_set(&c->track, p.name, text);
 		extended(c, in, text);
 	}
+	if (local == PG_TAKEN)
+		return local;
 	pg_names_text(c, p.text);
 	pg_hide(c, in, p.text, &hidden);
 	return PG_PASS;

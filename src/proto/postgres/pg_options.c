@@ -5,9 +5,12 @@
  * spellings and with backslashes. So the target's packet is made anew and never patched. In a pinned
  * session only what is in the table passes, each `-c name=value` of `options` becomes a parameter of its
  * own (so quoting is read once, here), the encoding is UTF8, and everything else is refused by name.
- * In an open one parameters pass as they stand, but for the four that are ours.
+ * In an open one parameters pass as they stand, but for those that are ours.
  *
- * Ours: user and database (of the grant), replication (as granted), application_name, which
+ * Settings under the prefix `hansard.` pass: claims of the client about itself (pg_claim.c).
+ *
+ * Ours: user and database (of the grant), replication (as granted), traceparent (a claim that no
+ * server would take), application_name, which
  * gets the session's id behind what the client says, so that the target's own log can be laid
  * beside the record. PostgreSQL cuts that name at 63 bytes: the client's part gives way.
  *
@@ -50,6 +53,7 @@ static const struct param_row {
 	{ "standard_conforming_strings", RULE_ON },
 	{ "statement_timeout", RULE_PASS },
 	{ "timezone", RULE_PASS },
+	{ "traceparent", RULE_OURS },
 	{ "user", RULE_OURS },
 	{ "work_mem", RULE_PASS },
 };
@@ -77,7 +81,7 @@ struct str pg_start_param(const struct pg_core *c, const char *name) {
 /* ---- values ---- */
 
 /* PostgreSQL compares encoding names by letters and digits alone ("utf-8" is "UTF8"). */
-static bool is_utf8_name(struct str value) {
+bool pg_is_utf8_name(struct str value) {
 	char plain[16];
 	size_t n = 0;
 	for (size_t i = 0; i < value.n; i++) {
@@ -96,7 +100,7 @@ static bool is_utf8_name(struct str value) {
 	return false;
 }
 
-static bool is_on(struct str v) {
+bool pg_is_on(struct str v) {
 	return str_eq_nocase(v, STR("on")) || str_eq_nocase(v, STR("true")) ||
 	       str_eq_nocase(v, STR("yes")) || str_is(v, "1");
 }
@@ -110,8 +114,18 @@ static const struct param_row *row_of(struct str name) {
 	return NULL;
 }
 
+/* A setting under our own prefix: no server knows one that does anything (pg_claim.c). */
+static bool is_own_setting(struct str name) {
+	return name.n > strlen("hansard.") &&
+	       str_eq_nocase(str_head(name, strlen("hansard.")), STR("hansard."));
+}
+
 static int pinned_param(struct buf *out, struct str name, struct str value, struct pg_why *w) {
 	const struct param_row *row = row_of(name);
+	if (row == NULL && is_own_setting(name) && str_utf8_bad(value) == value.n) {
+		pg_w_param(out, name, value);
+		return 0;
+	}
 	if (row == NULL || str_utf8_bad(value) < value.n) {
 		refuse(w, "startup parameter is not allowed by this connection (hygiene: pinned)",
 		       name);
@@ -122,12 +136,12 @@ static int pinned_param(struct buf *out, struct str name, struct str value, stru
 		pg_w_param(out, str_of(row->name), value);
 		return 0;
 	case RULE_ENCODING:
-		if (is_utf8_name(value))
+		if (pg_is_utf8_name(value))
 			return 0;
 		refuse(w, "client_encoding is refused, use UTF8 (hygiene: pinned)", value);
 		return H_EENCODING;
 	case RULE_ON:
-		if (is_on(value))
+		if (pg_is_on(value))
 			return 0;
 		refuse(w, "startup parameter must stay on (hygiene: pinned)", name);
 		return H_EPERM;
@@ -141,8 +155,7 @@ static bool is_blank(char ch) {
 	return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r' || ch == '\f' || ch == '\v';
 }
 
-/* One word of `options`: blanks separate, a backslash takes the next byte as it stands. */
-static struct str word_next(struct str *rest, char *word, size_t size) {
+struct str pg_option_word(struct str *rest, char *word, size_t size) {
 	size_t at = 0;
 	size_t n = 0;
 	while (at < rest->n && is_blank(rest->p[at]))
@@ -177,7 +190,7 @@ static int pinned_options(struct buf *out, struct str options, struct pg_why *w)
 	char word[1024];
 	char next[1024];
 	for (;;) {
-		struct str o = word_next(&options, word, sizeof(word));
+		struct str o = pg_option_word(&options, word, sizeof(word));
 		if (o.n == 0)
 			return 0;
 		int rc = H_EPERM;
@@ -186,7 +199,7 @@ static int pinned_options(struct buf *out, struct str options, struct pg_why *w)
 		else if (str_starts(o, STR("--")))
 			rc = option_set(out, str_from(o, 2), w);
 		else if (str_is(o, "-c"))
-			rc = option_set(out, word_next(&options, next, sizeof(next)), w);
+			rc = option_set(out, pg_option_word(&options, next, sizeof(next)), w);
 		else if (str_starts(o, STR("-c")))
 			rc = option_set(out, str_from(o, 2), w);
 		else

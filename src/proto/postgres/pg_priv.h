@@ -10,6 +10,9 @@
  *   pg_flow.c    Ready: what the client says
  *   pg_reply.c   Ready: what the target answers, and the commands that come of it
  *   pg_track.c   bookkeeping: expectations, texts, statements, portals (all capped)
+ *   pg_claim.c   what a client says about itself; settings that a pinned session may not change
+ *   pg_set.c     (own header) the settings that a statement makes
+ *   pg_local.c   SHOW hansard.session and hansard.receipt
  *   pg_depth.c   results: how much of them is recorded
  *   pg_hide.c    credentials in what is said: left out of the record
  *   pg_names.c   relations as they are called now: asked for between transactions
@@ -246,6 +249,8 @@ struct pg_run {
 	uint32_t rows;
 };
 
+enum { PG_CLAIMS_MAX = 16, PG_RECEIPT_MAX = 160 };
+enum pg_receipt_state { PG_RECEIPT_NONE, PG_RECEIPT_ASKED, PG_RECEIPT_HERE };
 enum { PG_LOOK_MAX = 64, PG_SEEN_MAX = 2048 };
 enum pg_look_state {
 	PG_LOOK_IDLE,
@@ -300,6 +305,8 @@ struct pg_core {
 
 	/* of the grant */
 	char short_id[SHORT_ID_SIZE];
+	char sid[UUID_TEXT_SIZE];
+	uint64_t session_max_ns, session_grace_ns;
 	enum hygiene hygiene;
 	enum tls_mode tls;
 	bool is_unix;
@@ -330,15 +337,20 @@ struct pg_core {
 	struct depth results;   /* how much of them is recorded */
 	bool keeps_credentials; /* nothing is hidden from the record */
 	bool is_echo_full;
-	struct buf echo;     /* what was hidden since the session was idle: u16 length, bytes */
-	uint64_t unsent;     /* told with a kill: the end of U that never left */
-	uint8_t state;       /* of the last ReadyForQuery */
-	bool is_extended;    /* extended messages since the client's last Sync */
-	bool is_skipping;    /* the target ignores everything up to the next Sync */
-	bool is_copy_in;     /* the target reads CopyData; Sync and Flush are swallowed */
-	uint32_t swallowed;  /* Syncs of which the target may or may not have taken note */
-	uint64_t copy_ahead; /* CopyData bytes said before the target asked */
-	bool was_fatal;      /* the target has said why it closes */
+	struct buf echo; /* what was hidden since the session was idle: u16 length, bytes */
+	uint32_t claims[PG_CLAIMS_MAX]; /* hashes of the names claimed, 0: none */
+	enum pg_receipt_state receipt_state;
+	char receipt[PG_RECEIPT_MAX];
+	bool is_local;          /* a statement that is answered here waits for what is in flight */
+	uint64_t rewritten_end; /* in stream C: behind the last message that went out changed */
+	uint64_t unsent;        /* told with a kill: the end of U that never left */
+	uint8_t state;          /* of the last ReadyForQuery */
+	bool is_extended;       /* extended messages since the client's last Sync */
+	bool is_skipping;       /* the target ignores everything up to the next Sync */
+	bool is_copy_in;        /* the target reads CopyData; Sync and Flush are swallowed */
+	uint32_t swallowed;     /* Syncs of which the target may or may not have taken note */
+	uint64_t copy_ahead;    /* CopyData bytes said before the target asked */
+	bool was_fatal;         /* the target has said why it closes */
 	bool is_draining;
 	bool has_client_ended; /* EOF seen, or Terminate */
 	bool has_said_bye;     /* Terminate: what comes behind it is not read */
@@ -360,6 +372,23 @@ bool pg_client_waits(const struct pg_core *c);
 /* Asks for all of the message in hand: 0, which its handler returns. */
 int pg_want_whole(struct pg_core *c, const struct pg_in *in) must_use;
 
+/* ---- pg_claim.c ---- */
+/* Facts of what the startup packet claims. */
+void pg_claims_start(struct pg_core *c);
+/* Facts of what a statement claims; 0, or the code when it breaks a pin and the session has ended. */
+int pg_settings_said(struct pg_core *c, struct str text, const struct sql_secrets *hidden) must_use;
+
+/* ---- pg_local.c ---- */
+enum pg_show { PG_SHOW_NONE, PG_SHOW_SESSION, PG_SHOW_RECEIPT };
+enum pg_show pg_show_of(struct str text);
+/* A Query that is answered here: PG_TAKEN or PG_STOP; 0: it is none. */
+int pg_local_query(struct pg_core *c, const struct pg_in *in, struct str text) must_use;
+/* A Parse that goes out rewritten; the same, and what is to be expected is the caller's business. */
+int pg_local_parse(struct pg_core *c, const struct pg_in *in, const struct pg_parse *p) must_use;
+/* EV_RECEIPT. */
+void pg_receipt_came(struct pg_core *c, const struct event *ev);
+/* True while the client's bytes have to wait for that. */
+bool pg_local_waits(const struct pg_core *c);
 /* ---- pg_depth.c ---- */
 /* A message of a result is next: the run becomes one of the depth that it is recorded at. */
 void pg_depth_row(struct pg_core *c);
@@ -422,6 +451,8 @@ int pg_client_broke(struct pg_core *c, const char *text) must_use; /* 08P01 */
 int pg_target_broke(struct pg_core *c, const char *text) must_use; /* 08P01, H_EUPSTREAM */
 int pg_kill(struct pg_core *c, int code) must_use;
 int pg_drain(struct pg_core *c) must_use;
+/* session_max is reached: a notice, unless the session is idle and ends at once. */
+void pg_expiring(struct pg_core *c);
 int pg_target_gone(struct pg_core *c, int code) must_use;
 int pg_client_gone(struct pg_core *c, int code) must_use;
 /* Everything that the client said has been forwarded: the target gets its EOF. */
@@ -444,6 +475,11 @@ struct pg_why {
 };
 /* Makes c->hello from c->start and the grant; fills `why` on failure. */
 int pg_hello_build(struct pg_core *c, const struct grant *g, struct pg_why *why) must_use;
+/* One word of `options`: blanks separate, a backslash takes the next byte as it stands. */
+struct str pg_option_word(struct str *rest, char *word, size_t size);
+/* As PostgreSQL reads the name of an encoding: does it mean UTF8 (or what becomes UTF8 here)? */
+bool pg_is_utf8_name(struct str value);
+bool pg_is_on(struct str value);
 /* The value of a startup parameter, STR_NONE when it is not there; the last one counts. */
 struct str pg_start_param(const struct pg_core *c, const char *name);
 

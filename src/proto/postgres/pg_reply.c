@@ -235,8 +235,10 @@ static int on_complete(struct pg_core *c, const struct pg_in *in) {
 	if (str_starts(tag.text, STR("CREATE")) || str_starts(tag.text, STR("ALTER")) ||
 	    str_starts(tag.text, STR("DROP")))
 		pg_names_forget(c);
-	/* Names may stand for other statements from now on: what is not known is not said. */
-	if (str_starts(tag.text, STR("DEALLOCATE")) || str_is(tag.text, "DISCARD ALL"))
+	/* Names may stand for other statements from now on: what is not known is not said. A DO may have
+	 * executed any of these; that a function did so is not seen. */
+	if (str_starts(tag.text, STR("DEALLOCATE")) || str_is(tag.text, "DISCARD ALL") ||
+	    str_is(tag.text, "DO"))
 		forget_names(c);
 	return statement_end(c);
 }
@@ -302,6 +304,9 @@ static void forget(struct pg_core *c, const struct pg_expect *e) {
 		pg_statement_drop_text(&c->track, e->text);
 	if (e->kind == 'B' || (e->kind == 'E' && pg_text_rows(&c->track, e->text) != NULL))
 		pg_portal_drop_text(&c->track, e->text);
+	/* No such statement: it went behind our back, and the name may come to stand for another. */
+	if (memcmp(c->answer.sqlstate, "26000", sizeof(c->answer.sqlstate)) == 0)
+		pg_statement_drop_text(&c->track, e->text);
 }
 
 /* The failed message stands in front. The Execute of the same text failed with it; the others

@@ -321,6 +321,12 @@ static void do_event(struct play *p, struct str rest) {
 			bad(p, "kill CODE [UNSENT BYTES]", rest);
 	} else if (str_is(name, "drain")) {
 		ev.kind = EV_DRAIN;
+	} else if (str_is(name, "expiring")) {
+		ev.kind = EV_EXPIRING;
+	} else if (str_is(name, "receipt")) {
+		ev.kind = EV_RECEIPT;
+		ev.text = str_trim(rest);
+		ev.code = ev.text.n > 0 ? 0 : H_EBUSY;
 	} else {
 		bad(p, "unknown event", name);
 		return;

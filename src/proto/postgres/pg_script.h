@@ -7,7 +7,7 @@
  *   > MSG | MSG …    < MSG …    a MSG…  the client, the target, the aux side says
  *   ! EVENT …                          tls SIDE; granted pinned|open [disable|require|full] [unix];
  *                                      refused CODE text; login [done|fail] [x:hex]; dialed;
- *                                      closed SIDE [CODE]; cancel; timer; kill CODE; drain
+ *                                      closed SIDE [CODE]; cancel; timer; kill CODE; drain; expiring; receipt [TEXT]
  *   U MSG …   R MSG …   A MSG …        what target, client, aux must have received since
  *   cmd …  fact …  admit …  dial …     the next line of the shell's log must be this one
  *   idle yes|no     phase NAME         the core's state

@@ -312,7 +312,8 @@ static uint64_t shell_emit(struct order_sink *sink, const struct order *o) {
 		do_command(sh, o->command);
 		break;
 	case ORD_FACT:
-		note(sh, xasprintf("fact %.*s %.*s", STR_ARG(o->name), STR_ARG(o->bytes)));
+		note(sh, xasprintf("fact %.*s%s%.*s", STR_ARG(o->name), o->bytes.n > 0 ? " " : "",
+		                   STR_ARG(o->bytes)));
 		break;
 	case ORD_TLS:
 		do_tls(sh, o);
@@ -334,6 +335,9 @@ static uint64_t shell_emit(struct order_sink *sink, const struct order *o) {
 		break;
 	case ORD_BACKEND:
 		note(sh, xasprintf("backend %u", o->pid));
+		break;
+	case ORD_RECEIPT:
+		note(sh, xstrdup("receipt"));
 		break;
 	case ORD_TIMER:
 		sh->timer_ns = o->n;
@@ -474,6 +478,8 @@ struct grant shell_grant(enum hygiene hygiene, enum tls_mode tls) {
 		               .server_name = STR("db.example"),
 		               .tls = tls,
 		               .hygiene = hygiene,
+		               .session_max_ns = 3600 * NS_PER_S,
+		               .session_grace_ns = 60 * NS_PER_S,
 		               .cancel_key_size = CANCEL_KEY_SHORT,
 		               .cancel_key = { 1, 2, 3, 4 } };
 }

@@ -481,6 +481,26 @@ void pg_view_hole(struct pg_view *v, bool from_client, uint64_t offset, uint64_t
 	s->begin = s->next;
 }
 
+/* Read as if the target had said it between two of its messages; its place in T stays where it is. */
+void pg_view_answered(struct pg_view *v, struct str bytes, uint64_t now_ns, uint64_t seq) {
+	struct side_view *s = &v->target;
+	uint64_t begin = s->begin, next = s->next;
+
+	v->now_ns = now_ns;
+	v->now_seq = seq;
+	if (s->is_broken || s->partial.len > 0 || s->skip_left > 0)
+		return;
+	take_bytes(v, s, bytes);
+	if (s->is_broken)
+		return;
+	if (s->partial.len > 0 || s->skip_left > 0) {
+		broken(v, s);
+		return;
+	}
+	s->begin = begin;
+	s->next = next;
+}
+
 void pg_view_kept_out(struct pg_view *v, const struct view_kept_out *in) {
 	v->now_ns = in->now_ns;
 	v->now_seq = in->seq;

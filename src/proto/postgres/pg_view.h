@@ -117,6 +117,8 @@ struct view_kept_out {
 	uint64_t seq;
 };
 void pg_view_kept_out(struct pg_view *v, const struct view_kept_out *in);
+/* Bytes of R in answer to a statement that the gateway answered itself: whole messages, of no place in T. */
+void pg_view_answered(struct pg_view *v, struct str bytes, uint64_t now_ns, uint64_t seq);
 /* A redacted span of C or T, or bytes that are missing from the record. */
 void pg_view_hole(struct pg_view *v, bool from_client, uint64_t offset, uint64_t length);
 /* n bytes of the gateway's own were added to U. */

@@ -1,7 +1,7 @@
 ready pinned
-> Q 'set standard_conforming_strings = off'
-U Q 'set standard_conforming_strings = off'
-< S 'standard_conforming_strings' 'off' | C 'SET' | Z "I"
+> Q 'select strings()'
+U Q 'select strings()'
+< S 'standard_conforming_strings' 'off' | C 'SELECT 1' | Z "I"
 R error FATAL 0A000 'standard_conforming_strings was changed'
-cmd query unknown SET - rows=0 bytes=0 t=- text=set standard_conforming_strings = off
+cmd query unknown SELECT - rows=0 bytes=0 t=- text=select strings()
 close EFEATURE
