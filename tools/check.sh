@@ -227,14 +227,18 @@ pytest_count() { # name
 }
 
 stage_system() {
-	stage system "pytest: integration, conformance, verifier, crash"
-	rm -f build/logs/verifier.log build/logs/integration.log
-	pytest_group verifier tests/verifier tests/crash tests/sim tests/conformance &
+	stage system "pytest: integration, conformance, verifier, crash; the clients of Debian and npm"
+	rm -f build/logs/{verifier,clients,integration}.log
+	{
+		pytest_group verifier tests/verifier tests/crash tests/sim tests/conformance
+		pytest_group clients tests/clients/test_clients.py tests/clients/test_dump.py
+	} &
 	local other=$!
 	pytest_group integration tests/integration
 	wait "$other"
 	pytest_count integration
 	pytest_count verifier
+	pytest_count clients
 	stage_end
 }
 
@@ -248,14 +252,10 @@ stage_system_asan() {
 }
 
 stage_clients() {
-	stage clients "pytest: third-party clients"
-	rm -f build/logs/clients.log
-	if [ -d tests/clients ]; then
-		pytest_group clients tests/clients
-		pytest_count clients
-	else
-		skip "tests/clients" "there are none"
-	fi
+	stage clients "pytest: the clients of other registries, fetched by their languages' tools"
+	rm -f build/logs/registries.log
+	pytest_group registries tests/clients/test_registries.py
+	pytest_count registries
 	stage_end
 }
 
