@@ -205,6 +205,17 @@ TEST(scram_replay) {
 	client_fini(&again);
 }
 
+/* Right password, right signature over what was said, and a nonce of its own. */
+TEST(scram_nonce_of_its_own) {
+	struct client c;
+
+	client_init(&c, "n");
+	CHECK_EQ_I(begin(&c), SCRAM_FINE);
+	c.nonce = "clientABCDEFGHIJKLMNOPQRSTUVWX";
+	CHECK_EQ_I(end(&c), SCRAM_WRONG_PROOF);
+	client_fini(&c);
+}
+
 TEST(scram_first_forms) {
 	static const char *const bad[] = {
 		"",

@@ -100,6 +100,11 @@ static void do_hide(struct pg_shell *sh, const struct order *o) {
 }
 
 static void do_drop(struct pg_shell *sh, const struct order *o) {
+	struct str there = buf_peek(&sh->in[o->side]);
+	bool is_proof = o->side == SIDE_CLIENT && !sh->was_granted && there.n > 0 &&
+	                there.p[0] == 'p';
+	if (o->kind == ORD_SKIP && is_proof)
+		breaks(sh, "a proof is kept in the record");
 	if (consume(sh, o->side, o->n, false))
 		buf_consume(&sh->in[o->side], (size_t)o->n);
 }
