@@ -242,4 +242,3 @@ def test_session_max_while_rows_come(make_gateway):
     assert [r[0] for r in rows] == list(range(1, 40001))
     assert any("session_max" in n for n in connection.notices), connection.notices
     connection.close()
-

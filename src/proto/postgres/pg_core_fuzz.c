@@ -27,13 +27,18 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 	struct str s = arg % 4 == 0 ? STR_NONE : str_of(name);
 	switch (type) {
 	case 'Q':
-		w_cstr(b, arg % 5 == 0   ? STR("copy t from stdin")
-		          : arg % 3 == 0 ? STR("select 1")
-		                         : STR("select * from t, s.u"));
+		w_cstr(b, arg % 11 == 0   ? STR("show hansard.receipt")
+		          : arg % 13 == 0 ? STR("set hansard.a = 'b'")
+		          : arg % 17 == 0 ? STR("set names 'x'")
+		          : arg % 5 == 0  ? STR("copy t from stdin")
+		          : arg % 3 == 0  ? STR("select 1")
+		                          : STR("select * from t, s.u"));
 		break;
 	case 'P':
 		w_cstr(b, s);
-		w_cstr(b, arg % 7 == 0 ? STR("\xff") : STR("insert into t values ($1)"));
+		w_cstr(b, arg % 7 == 0    ? STR("\xff")
+		          : arg % 11 == 0 ? STR("show hansard.receipt")
+		                          : STR("insert into t values ($1)"));
 		w_be16(b, 0);
 		break;
 	case 'B':
@@ -178,7 +183,8 @@ static void put_first(struct buf *b, uint8_t arg) {
 		pg_w_param(b, STR("user"), str_of(users[arg % ARRAY_LEN(users)]));
 		pg_w_param(b, STR("database"), str_of(databases[arg / 4 % ARRAY_LEN(databases)]));
 		pg_w_param(b, STR("replication"), str_of(modes[arg / 32 % ARRAY_LEN(modes)]));
-		pg_w_param(b, STR("options"), arg % 16 == 3 ? STR("-c a=b") : STR("--jit=off"));
+		pg_w_param(b, STR("options"),
+		           arg % 16 == 3 ? STR("-c a=b -c hansard.c=d") : STR("--jit=off"));
 		pg_w_param(b, STR("_pq_.x"), STR("y"));
 		pg_w_start_end(b, mark);
 	}
