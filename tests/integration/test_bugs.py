@@ -96,11 +96,12 @@ def test_search_path_of_the_client_is_nobody_elses(gateway, pg, token):
     names = ("set_config(text, text, bool)", "format_type(oid, int)", "current_setting(text)", "version()")
     pg.sql("shop", "create schema evil; create table evil.called(what text); grant usage on schema evil to public; grant all on evil.called to public;" + "".join(
         f"create function evil.{n} returns text language sql volatile as $$ insert into evil.called values ('{n}') returning what $$;" for n in names)
-        + "create view evil.pg_class as select oid, relname, relnamespace, relkind from pg_catalog.pg_class where set_config('evil.seen', 'yes', false) is null;")
+        + "create view evil.pg_class as select oid, relname, relnamespace, relkind from pg_catalog.pg_class where pg_catalog.set_config('evil.seen', 'yes', false) is not null; grant select on evil.pg_class to public;")
     client = RawClient(gateway, token, search_path="evil, pg_catalog")
     assert client.is_in()
     assert kinds(client.ask(query("select * from public.orders limit 1"))) == b"TDCZ"
     assert client.ask(query("show search_path"))[1][1][6:] == b"evil, pg_catalog"
+    assert client.ask(query("select pg_catalog.current_setting('evil.seen', true) is null"))[1][1][6:] == b"t"
     client.close()
     assert pg.sql("shop", "select count(*) from evil.called") == "0\n"
     pg.sql("shop", "drop schema evil cascade")
