@@ -82,7 +82,7 @@ class Bench:
             streams = test_oracle.Streams(self.events(session["id"]))
             self.compare(streams, *talks)
             bytes_said += streams.bytes["C"]
-            text += [c.get("text", "") for c in self.lines(session["id"]) if c["type"] == "command"]
+            text += [c.get("text") or "" for c in self.lines(session["id"]) if c["type"] == "command"]
         assert talks == [[], []]
         return "\n".join(text).lower(), bytes_said.decode(errors="replace").lower()
 
@@ -147,8 +147,8 @@ def check(bench, command, without=(), differs=(), parsed=()):
     """Everything SPEC.md says about one client on one server.
 
     without: ops that it has no means for; differs: steps with a result of its own (its program says
-    why); parsed: steps whose failing statements end at Parse, so that they are no commands and stand
-    in the bytes of the record only (session/proto.h).
+    why); parsed: steps whose failing statements end at Parse, so that they are no commands (session/proto.h)
+    and stand in the bytes of the record only.
     """
     direct = script(command, bench.direct())
     absent = {name for name, step in STEPS.items() if step["op"] in without or step.get("needs") in without}

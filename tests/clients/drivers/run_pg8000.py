@@ -7,7 +7,7 @@ import pg8000.dbapi as api
 
 import steps
 
-context = None
+context = False  # None would try TLS
 if steps.SSLMODE != "disable":
     context = ssl.create_default_context(cafile=steps.ROOTCERT)
 con = api.connect(host=steps.HOST, port=int(steps.PORT), user=steps.USER, database=steps.DATABASE, password=steps.PASSWORD, ssl_context=context)
