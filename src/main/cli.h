@@ -34,7 +34,7 @@ enum cli_exit {
 	X(play, cmd_play, "show a session as it went") \
 	X(tail, cmd_tail, "watch sessions while they are recorded") \
 	X(search, cmd_search, "find commands by the text of statements and parameters") \
-	X(export, cmd_export, "write sessions for programs: JSON, SQL") \
+	X(export, cmd_export, "write sessions for programs: JSON, SQL, packets") \
 	X(verify, cmd_verify, "check that the record is whole and unaltered") \
 	X(reindex, cmd_reindex, "make the index that search uses anew, from the record") \
 	X(completion, cmd_completion, "print a completion script for bash or zsh")

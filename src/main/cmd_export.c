@@ -12,6 +12,7 @@ static const struct export_form {
 } forms[] = {
 	{ "ndjson", export_ndjson, false },
 	{ "sql", export_sql, true },
+	{ "pcapng", export_pcapng, true },
 };
 
 struct export_args {
@@ -75,7 +76,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 
 static const struct argp_option options[] = {
 	{ "as", KEY_AS, "FORMAT", 0,
-	  "ndjson: one JSON object per line (the default); sql: a script for psql", 0 },
+	  "ndjson: one JSON object per line (the default); sql: a script for psql; pcapng: packets for Wireshark",
+	  0 },
 	{ "all", KEY_ALL, NULL, 0, "every session, acts on Hansard itself too", 0 },
 	{ "events", KEY_EVENTS, NULL, 0, "also every event of the record with its bytes (ndjson)",
 	  0 },
@@ -87,7 +89,7 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "ID\n--all",
 	.doc = "Write sessions as JSON, one object per line: the session, its commands with parameters and rows, "
-	       "and with --events all that stands in the record; or as a script for psql.",
+	       "and with --events all that stands in the record; as a script for psql, or as packets.",
 	.children = children,
 };
 

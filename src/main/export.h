@@ -13,5 +13,8 @@ int export_ndjson(struct found *f, const uint8_t sid[SID_SIZE], bool with_events
  * what failed, was rolled back or cannot be said to psql stands there as comment. */
 int export_sql(struct found *f, const uint8_t sid[SID_SIZE], bool with_events, struct err *e)
 	must_use;
+/* The session's four streams as packets (pcapng), for Wireshark and the like. */
+int export_pcapng(struct found *f, const uint8_t sid[SID_SIZE], bool with_events, struct err *e)
+	must_use;
 
 #endif

@@ -1,6 +1,10 @@
 """Reading comfortably: show, play, export and ls, held against what the server itself says."""
 
+import base64
 import json
+import shutil
+import subprocess
+import time
 
 import pytest
 
@@ -224,3 +228,61 @@ def test_sql_script_yields_the_same_state(binary, pg, twins, tmp_path):
     finally:
         gw.stop()
         gw.remove()
+
+
+def tshark(path, *args):
+    return lab.run(["tshark", "-n", "-r", path, *args]).stdout
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_packets_are_what_the_record_says(gw, talk, tmp_path):
+    long = "y" * 200000
+
+    def act(c):
+        c.simple("create temp table t(a int, b text)")
+        for i in range(3):
+            c.query("insert into t values ($1, $2)", [b"%d" % i, b"v"])
+        c.simple(f"select length('{long}'), '{long}'")
+        with pytest.raises(libpq.Error):
+            c.simple("select nonsense")
+    sid = talk(act)
+    path = tmp_path / "s.pcapng"
+    with open(path, "wb") as f:
+        subprocess.run([gw.binary, "export", "--config", gw.config, sid, "--as", "pcapng"], stdout=f, check=True)
+    lines = [json.loads(x) for x in gw.hansard("export", sid).stdout.split("\n") if x]
+    commands = [x for x in lines if x["type"] == "command"]
+    for interface in ("0", "1"):
+        texts = [q for line in tshark(path, "-Y", f"pgsql && frame.interface_id == {interface}", "-T", "fields", "-e", "pgsql.query", "-E", "aggregator=\x1e").split("\n")
+                 for q in line.split("\x1e") if q]
+        texts = [t for t in texts if "pg_catalog.unnest(" not in t]  # the gateway's own look-ups
+        assert texts == [c["text"] for c in commands if c["kind"] == "query" or c["text"].startswith("insert")], interface
+        tags = [t for line in tshark(path, "-Y", f"pgsql.tag && frame.interface_id == {interface}", "-T", "fields", "-e", "pgsql.tag", "-E", "aggregator=\x1e").split("\n") for t in line.split("\x1e") if t]
+        want = [c["result"]["tag"] for c in commands if c["status"] == "ok"]
+        left = iter(tags)
+        assert (tags == want if interface == "0" else all(t in left for t in want)), interface
+        codes = tshark(path, "-Y", f"pgsql.code && frame.interface_id == {interface}", "-T", "fields", "-e", "pgsql.code").split()
+        assert codes == ["42703"]
+    wrong = tshark(path, "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-Y",
+                   "tcp.checksum.status != 1 || ip.checksum.status != 1 || tcp.analysis.lost_segment || tcp.analysis.retransmission || tcp.analysis.out_of_order")
+    assert wrong == ""
+    assert "not on the record" in tshark(path, "-T", "fields", "-e", "frame.comment")  # the password
+    first = [float(x) for x in tshark(path, "-T", "fields", "-e", "frame.time_epoch").split()]
+    assert first == sorted(first) and abs(first[0] - time.time()) < 300
+    assert gw.hansard("export", sid, "--as", "pcapng", "--events", check=False).returncode == 2
+
+
+def test_streams_in_packets_are_the_bytes_of_the_record(gw, talk, tmp_path):
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    sid = talk(lambda c: c.simple("select repeat('z', 70000)"))
+    path = tmp_path / "s.pcapng"
+    with open(path, "wb") as f:
+        subprocess.run([gw.binary, "export", "--config", gw.config, sid, "--as", "pcapng"], stdout=f, check=True)
+    events = [json.loads(x) for x in gw.hansard("export", sid, "--events").stdout.split("\n") if x]
+    asked = b"".join(bytes.fromhex(x) for x in tshark(path, "-Y", "tcp.dstport == 5432 && tcp.len > 0 && frame.interface_id == 0", "-T", "fields", "-e", "tcp.payload").split())
+    want = b""
+    for e in events:
+        if e["type"] == "event" and e["stream"] == "C" and e["event"] in ("raw", "dropped", "redacted"):
+            data = base64.b64decode(e["base64"]) if "base64" in e else e["text"].encode() if "text" in e else b"p" + (e["length"] - 1).to_bytes(4, "big") + bytes(e["length"] - 5)
+            want += b"" if data == bytes.fromhex("0000000804d2162f") else data
+    assert asked == want
