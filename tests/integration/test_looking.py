@@ -286,3 +286,32 @@ def test_streams_in_packets_are_the_bytes_of_the_record(gw, talk, tmp_path):
             data = base64.b64decode(e["base64"]) if "base64" in e else e["text"].encode() if "text" in e else b"p" + (e["length"] - 1).to_bytes(4, "big") + bytes(e["length"] - 5)
             want += b"" if data == bytes.fromhex("0000000804d2162f") else data
     assert asked == want
+
+
+def test_play_at_its_pace(gw, talk):
+    sid = talk(lambda c: (c.simple("select 1"), c.simple("select pg_sleep(1.5)"), c.simple("select 'end'")))
+    plain = gw.hansard("play", sid).stdout
+
+    def seconds(*args):
+        begin = time.monotonic()
+        assert gw.hansard("play", sid, *args).stdout == plain
+        return time.monotonic() - begin
+    at_once = seconds()
+    assert seconds("--speed", "1") > 1.5 and seconds("--speed", "1", "--max-pause", "100ms") < at_once + 1.4
+    assert seconds("--speed", "2x") > 0.75
+    for wrong in ("fast", "", "-1", "1.x", "1.2345", "5000"):
+        assert gw.hansard("play", sid, "--speed=" + wrong, check=False).returncode == 2, wrong
+    assert gw.hansard("play", sid, "--json").stdout == gw.hansard("export", sid).stdout
+    assert gw.hansard("play", sid, "--json", "--speed", "1", check=False).returncode == 2
+
+
+def test_completion_knows_forms_sessions_and_connections(gw):
+    def complete(*words):
+        line = " ".join([gw.binary, *words])
+        script = f'source <({gw.binary} completion bash); COMP_WORDS=({line} ""); COMP_CWORD={len(words) + 1}; _hansard; echo "${{COMPREPLY[@]}}"'
+        return lab.run(["bash", "-c", script], env={"PATH": "/usr/bin:/bin", "HANSARD_CONFIG": str(gw.config)}).stdout.split()
+    assert complete("export", "--as") == ["ndjson", "sql", "pcapng"]
+    assert complete("sessions", "--connection") == ["shop"]
+    known = complete("show")
+    assert known[0] == "@last" and set(known[1:]) <= {s["id"] for s in gw.json("sessions", "--limit", "0")}
+    assert complete("ls", "-o") == ["table", "wide", "json", "yaml"]
