@@ -18,7 +18,7 @@ size; the index's lag; the time of one login and statement. It fails when
 - verification by either verifier is not clean at the end.
 
 Environment: HOURS (24) or SOAK_MINUTES; SOAK_RATE, statements per second of each pgbench (100);
-SOAK_KILL_MINUTES, between kills (a twelfth of the time, at most 30); SOAK_SEED; HANSARD_BUILD.
+SOAK_KILL_MINUTES, between kills (a quarter of the time, 5 to 30); SOAK_SEED; HANSARD_BUILD.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ import lab  # noqa: E402
 
 SECONDS = float(os.environ["SOAK_MINUTES"]) * 60 if "SOAK_MINUTES" in os.environ else float(os.environ.get("HOURS", "24")) * 3600
 RATE = int(os.environ.get("SOAK_RATE", "100"))
-KILL_EVERY = float(os.environ.get("SOAK_KILL_MINUTES", min(30, SECONDS / 60 / 12))) * 60
+KILL_EVERY = float(os.environ.get("SOAK_KILL_MINUTES", min(30, max(5, SECONDS / 60 / 4)))) * 60
 SAMPLE_EVERY = max(3.0, min(30.0, SECONDS / 300))
 AFTER_KILL = 15.0  # how long a kill may still be felt
 MEMORY_SLACK_KIB, MEMORY_SLACK = 4096, 0.15
@@ -313,7 +313,7 @@ class Soak:
     def grown(self):
         """Prints a line for each life; returns what grew."""
         found = []
-        warm = min(300.0, SECONDS / 10, KILL_EVERY / 3)
+        warm = max(150.0, min(600.0, SECONDS / 10))  # so long a recorder fills its caches (2 to 25 MiB); what lives shorter is not judged
         for (role, pid), life in self.lives.items():
             for what, series, unit in (("anonymous memory", life.anon, "KiB"), ("descriptors", life.fds, "")):
                 got = life.growth(series, warm) if life.at else None
