@@ -117,6 +117,7 @@ def test_the_index_rules_sessions_out(talked):
 def test_an_open_session_is_searched(talked):
     client = lab.Client(talked, talked.token())
     assert client.ask("select 'still_open_' || 1;") == "still_open_1"
+    time.sleep(0.5)  # an answer that nothing follows is durable within 50 ms
     assert len(both(talked, "still_open_")["hits"]) == 1
     client.process.stdin.close()
     client.process.wait()
