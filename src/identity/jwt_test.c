@@ -274,6 +274,11 @@ TEST(jwks_weak_rsa) {
 	idp_key_free(&weak);
 }
 
+/* Well-formed coordinates that lie on no curve. */
+static const char no_point[] = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\","
+			       "\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
+			       "\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}";
+
 TEST(jwks_bad_documents) {
 	static const char *const bad[] = {
 		"",
@@ -285,9 +290,7 @@ TEST(jwks_bad_documents) {
 		"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}",
 		"{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AAAA\",\"e\":\"AQAB\"}]}",
 		"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}]}",
-		"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\","
-		"\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
-		"\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
+		no_point,
 		"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-384\"}]}",
 		"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"}]}",
 		"{\"keys\":[],\"keys\":[]}"

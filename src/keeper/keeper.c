@@ -515,29 +515,38 @@ int keeper_setup(struct keeper *k, struct start *s) {
 	return setup_config(k);
 }
 
-/* What the keeper reads again at a reload: the configuration's directory and that of each file that
- * it names. At most 15; a reference into yet another directory needs a restart where Landlock is. */
-static void read_paths(struct keeper *k, struct confine_paths *paths, char *dirs[16]) {
-	const struct config *c = k->rt->config;
-	struct str files[128] = { c->gateway.tls_cert, c->gateway.tls_key };
-	size_t n = 2, count = 0;
+/* Files that the configuration names, at most max. */
+static size_t named_files(const struct config *c, struct str *files, size_t max) {
+	size_t n = 0;
 
-	dirs[count++] = str_dup(c->dir);
+	files[n++] = c->gateway.tls_cert;
+	files[n++] = c->gateway.tls_key;
 	for (const struct config_issuer *s = c->gateway.issuers; s != NULL; s = s->next) {
 		struct str file = s->jwks_file.n != 0 ? s->jwks_file : s->ca;
 
-		if (file.n != 0 && n < ARRAY_LEN(files))
+		if (file.n != 0 && n < max)
 			files[n++] = file;
 	}
 	for (const struct config_connection *conn = c->connections; conn != NULL;
 	     conn = conn->next) {
-		if (n < ARRAY_LEN(files))
+		if (n < max)
 			files[n++] = conn->tls_ca;
 		for (const struct config_role *r = conn->roles; r != NULL; r = r->next) {
-			if (r->password.kind == SECRET_FILE && n < ARRAY_LEN(files))
+			if (r->password.kind == SECRET_FILE && n < max)
 				files[n++] = r->password.name;
 		}
 	}
+	return n;
+}
+
+/* What the keeper reads again at a reload: the configuration's directory and that of each file that
+ * it names. At most 15; a reference into yet another directory needs a restart where Landlock is. */
+static void read_paths(struct keeper *k, struct confine_paths *paths, char *dirs[16]) {
+	const struct config *c = k->rt->config;
+	struct str files[128];
+	size_t n = named_files(c, files, ARRAY_LEN(files)), count = 0;
+
+	dirs[count++] = str_dup(c->dir);
 	for (size_t i = 0; i < n && count < 15; i++) {
 		char *slash = files[i].n != 0 ? strrchr(files[i].p, '/') : NULL;
 

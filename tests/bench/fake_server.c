@@ -253,12 +253,12 @@ int main(int argc, char **argv) {
 	int listener, epoll = epoll_create1(EPOLL_CLOEXEC);
 
 	if (port < 1 || port > 65535) {
-		fprintf(stderr, "usage: fake_server PORT\n");
+		(void)fprintf(stderr, "usage: fake_server PORT\n");
 		return 2;
 	}
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
+		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
 	listener = listen_on((uint16_t)port);
 	if (listener < 0 || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) != 0) {
@@ -266,7 +266,7 @@ int main(int argc, char **argv) {
 		return 1;
 	}
 	puts("ready");
-	fflush(stdout);
+	(void)fflush(stdout);
 	loop(epoll, listener);
 	return 0;
 }

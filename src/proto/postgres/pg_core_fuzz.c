@@ -20,29 +20,50 @@ int LLVMFuzzerInitialize(int *argc unused_arg, char ***argv unused_arg) {
 static const char client_types[] = "QPBDECFSHXdcfp";
 static const char target_types[] = "12TDCZEtnsIGHdcVNASKRWv3";
 
+static struct str a_query(uint8_t arg) {
+	static const char *const texts[] = { "show hansard.receipt",
+		                             "set hansard.a = 'b'",
+		                             "set names 'x'",
+		                             "copy t from stdin",
+		                             "select 1",
+		                             "select * from t, s.u" };
+	return str_of(texts[arg % ARRAY_LEN(texts)]);
+}
+
+static struct str a_statement(uint8_t arg) {
+	static const char *const texts[] = { "\xff", "show hansard.receipt",
+		                             "insert into t values ($1)",
+		                             "insert into t values ($1)" };
+	return str_of(texts[arg % ARRAY_LEN(texts)]);
+}
+
+static struct str a_mechanism(uint8_t arg) {
+	static const char *const texts[] = { "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER",
+		                             "text" };
+	return str_of(texts[arg % ARRAY_LEN(texts)]);
+}
+
+static struct str a_portal(uint8_t arg) {
+	return arg % 3 == 0 ? STR("port") : STR_NONE;
+}
+
 /* A message whose body has the right shape, with small operands. */
 static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
+	static const uint32_t lengths[] = { UINT32_MAX, 3, 11, 11 };
 	size_t mark = pg_w_begin(b, type);
 	char name[2] = { (char)('a' + arg % 3), 0 };
 	struct str s = arg % 4 == 0 ? STR_NONE : str_of(name);
 	switch (type) {
 	case 'Q':
-		w_cstr(b, arg % 11 == 0   ? STR("show hansard.receipt")
-		          : arg % 13 == 0 ? STR("set hansard.a = 'b'")
-		          : arg % 17 == 0 ? STR("set names 'x'")
-		          : arg % 5 == 0  ? STR("copy t from stdin")
-		          : arg % 3 == 0  ? STR("select 1")
-		                          : STR("select * from t, s.u"));
+		w_cstr(b, a_query(arg));
 		break;
 	case 'P':
 		w_cstr(b, s);
-		w_cstr(b, arg % 7 == 0    ? STR("\xff")
-		          : arg % 11 == 0 ? STR("show hansard.receipt")
-		                          : STR("insert into t values ($1)"));
+		w_cstr(b, a_statement(arg));
 		w_be16(b, 0);
 		break;
 	case 'B':
-		w_cstr(b, arg % 3 == 0 ? STR("port") : STR_NONE);
+		w_cstr(b, a_portal(arg));
 		w_cstr(b, s);
 		w_zero(b, 6);
 		break;
@@ -52,7 +73,7 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 		w_cstr(b, s);
 		break;
 	case 'E':
-		w_cstr(b, arg % 3 == 0 ? STR("port") : STR_NONE);
+		w_cstr(b, a_portal(arg));
 		w_be32(b, arg);
 		break;
 	case 'F':
@@ -62,11 +83,8 @@ static void put_client(struct buf *b, uint8_t type, uint8_t arg) {
 		w_zero(b, arg);
 		break;
 	case 'p':
-		w_cstr(b, arg % 4 == 0   ? STR("SCRAM-SHA-256")
-		          : arg % 4 == 1 ? STR("SCRAM-SHA-256-PLUS")
-		          : arg % 4 == 2 ? STR("OAUTHBEARER")
-		                         : STR("text"));
-		w_be32(b, arg % 5 == 0 ? UINT32_MAX : arg % 7 == 0 ? arg : 11);
+		w_cstr(b, a_mechanism(arg));
+		w_be32(b, lengths[arg / 4 % ARRAY_LEN(lengths)]);
 		w_bytes(b, STR("n,,\1auth=\1\1"));
 		break;
 	case 'f':

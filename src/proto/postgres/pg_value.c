@@ -85,7 +85,7 @@ static bool put_int8(struct buf *out, struct rd *r) {
 
 /* "-1.5e+20" taken apart and put together as PostgreSQL does: plain from 1e-4 up to the type's precision. */
 static void put_digits(struct buf *out, const char *text, int plain_below) {
-	char digits[24];
+	char digits[24] = "0";
 	size_t n = 0;
 	const char *p = text;
 	if (*p == '-')
