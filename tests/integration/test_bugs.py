@@ -173,8 +173,9 @@ def test_late_cancel_hits_nothing(gateway, token):
         time.sleep(0.0005 * n)
         canceller.start()
         hit += sqlstate(client.until(b"Z")) == "57014"
-        assert sqlstate(client.ask(query("select count(*) from generate_series(1, 3000)"))) is None, f"round {n}"
+        # As libpq: what is said after the cancel's connection was closed is not what it was meant for.
         canceller.join()
+        assert sqlstate(client.ask(query("select count(*) from generate_series(1, 3000)"))) is None, f"round {n}"
         assert sqlstate(client.ask(query("select 1"))) is None, f"round {n}"
     client.close()
     print(f"{hit} of 40 cancels were in time")
