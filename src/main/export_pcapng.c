@@ -93,25 +93,43 @@ static struct waiting *waiting_of(struct pcapng *x, enum stream s) {
 	return s == STREAM_U ? &x->u : &x->r;
 }
 
+static void drop(struct list *chunks) {
+	while (!list_empty(chunks)) {
+		struct chunk *c = list_first(chunks, struct chunk, link);
+		list_drop(&c->link);
+		free(c);
+	}
+}
+
+/* Writes of the chunk what was handed over up to `offset`; true when that was all of it. */
+static bool hand_over_chunk(struct pcapng *x, enum stream s, struct chunk *c, uint64_t offset) {
+	struct waiting *w = waiting_of(x, s);
+	bool is_bytes = c->bytes.n > 0;
+	uint64_t all = is_bytes ? c->bytes.n : c->gap.n;
+	uint64_t n = MIN(offset - w->sent, all);
+	say(x, s, is_bytes ? str_head(c->bytes, (size_t)n) : STR_NONE,
+	    (struct pcap_gap){ .n = is_bytes ? 0 : n, .type = c->gap.type });
+	w->sent += n;
+	if (is_bytes)
+		c->bytes = str_from(c->bytes, (size_t)n);
+	else
+		c->gap = (struct pcap_gap){ .n = all - n };
+	return n == all;
+}
+
 /* Writes what was handed over up to `offset`. */
 static void hand_over(struct pcapng *x, enum stream s, uint64_t offset) {
 	struct waiting *w = waiting_of(x, s);
-	while (!list_empty(&w->chunks) && w->sent < offset) {
-		struct chunk *c = list_first(&w->chunks, struct chunk, link);
-		uint64_t n = MIN(offset - w->sent, c->bytes.n > 0 ? c->bytes.n : c->gap.n);
-		bool is_bytes = c->bytes.n > 0;
-		say(x, s, is_bytes ? str_head(c->bytes, (size_t)n) : STR_NONE,
-		    (struct pcap_gap){ .n = is_bytes ? 0 : n, .type = c->gap.type });
-		w->sent += n;
-		if (is_bytes)
-			c->bytes = str_from(c->bytes, (size_t)n);
-		else
-			c->gap = (struct pcap_gap){ .n = c->gap.n - n };
-		if (c->bytes.n == 0 && c->gap.n == 0) {
-			list_drop(&c->link);
-			free(c);
-		}
+	struct list done;
+	list_init(&done);
+	list_each_safe (it, tmp, &w->chunks) {
+		struct chunk *c = container_of(it, struct chunk, link);
+		if (w->sent >= offset || !hand_over_chunk(x, s, c, offset))
+			break;
+		list_drop(&c->link);
+		list_push(&done, &c->link);
 	}
+	drop(&done);
 }
 
 static void wait_for(struct pcapng *x, enum stream s, struct str bytes, struct pcap_gap gap) {
@@ -129,14 +147,6 @@ static void wait_for(struct pcapng *x, enum stream s, struct str bytes, struct p
 	w->len += n;
 	if (w->len - w->sent > PENDING_MAX)
 		hand_over(x, s, w->len);
-}
-
-static void drop(struct waiting *w) {
-	while (!list_empty(&w->chunks)) {
-		struct chunk *c = list_first(&w->chunks, struct chunk, link);
-		list_drop(&c->link);
-		free(c);
-	}
 }
 
 /* ---- events ---- */
@@ -249,8 +259,8 @@ int export_pcapng(struct found *f, const uint8_t sid[SID_SIZE], bool with_events
 		if (x.is_open[i])
 			pcap_close(&x.out, &x.flow[i], x.wall_ns);
 	flush(&x, 0);
-	drop(&x.u);
-	drop(&x.r);
+	drop(&x.u.chunks);
+	drop(&x.r.chunks);
 	buf_fini(&x.out);
 	json_decref(about);
 	return rc;
