@@ -109,6 +109,7 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_SESSION_GONE:
 	case IPC_DIAL:
 	case IPC_CANCEL:
+	case IPC_CANCEL_TAKEN:
 	case IPC_GRANTS:
 	case IPC_PROVE:
 	case IPC_PROOF_GONE:
@@ -120,6 +121,7 @@ static struct route route_of(enum ipc_type type) {
 	case IPC_REFUSE:
 	case IPC_LOGIN_REPLY:
 	case IPC_CANCEL_DO:
+	case IPC_CANCELLED:
 	case IPC_KILL:
 	case IPC_PROVED:
 		return (struct route){ KEEPER, WORKER, 0 };

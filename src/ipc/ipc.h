@@ -69,7 +69,8 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(26, DIAL, "WK: worker → keeper: u64 grant: a second connection to the same target") \
 	X(27, DIALED, "WK: keeper → worker: i32 code; one descriptor when 0") \
 	X(28, CANCEL, "WK: worker → keeper: u32 pid, vstr key, vstr client address") \
-	X(29, CANCEL_DO, "WK: keeper → owning worker: u32 slot, u32 generation, u32 pid") \
+	X(29, CANCEL_DO, \
+	  "WK: keeper → owning worker: u32 slot, u32 generation, u32 pid; id: the CANCEL's") \
 	X(30, KILL, "WK: keeper → worker: u32 slot, u32 generation, i32 code") \
 	X(31, SNAPSHOT, "WK: keeper → worker: one descriptor, a sealed memfd (config/snapshot.h)") \
 	X(32, GRANTS, \
@@ -79,6 +80,10 @@ int role_of(struct str name, enum role *ret) must_use; /* H_ENOTFOUND */
 	X(34, PROVED, \
 	  "WK: keeper → worker, answer to PROVE when all is well, else REFUSE: vstr server's first message") \
 	X(35, PROOF_GONE, "WK: worker → keeper: u64 exchange: that client has gone") \
+	X(36, CANCEL_TAKEN, \
+	  "WK: owning worker → keeper, answer to CANCEL_DO: nothing that its session's client says from now on can be hit") \
+	X(37, CANCELLED, \
+	  "WK: keeper → worker, answer to CANCEL: CANCEL_TAKEN came, or nobody has the key: the connection may be closed") \
 	/* keeper and recorder */ \
 	X(40, OPEN, \
 	  "KR: keeper → recorder: u16 ring, u32 slot, u32 generation, 16 bytes sid, u8 durable, u64 bytes quota, vstr open JSON") \

@@ -135,13 +135,14 @@ static void on_cancel(struct keeper *k, const struct ipc_msg *m) {
 		refuse_source(what.source, address);
 		what.last_wall_ns = wall_ns();
 		refusals_add(k->cancels, &what, loop_now(k->loop), ref);
+		(void)chan_send(&k->chan[ROLE_WORKER], IPC_CANCELLED, m->id, STR_NONE);
 		return;
 	}
 	buf_init(&b, 64);
 	w_u32(&b, g->slot);
 	w_u32(&b, g->generation);
 	w_u32(&b, pid);
-	(void)chan_send(&k->chan[ROLE_WORKER], IPC_CANCEL_DO, g->worker_id, buf_peek(&b));
+	(void)chan_send(&k->chan[ROLE_WORKER], IPC_CANCEL_DO, m->id, buf_peek(&b));
 	buf_fini(&b);
 }
 
@@ -160,6 +161,8 @@ void grants_on_worker(struct keeper *k, struct ipc_msg *m) {
 		on_dial(k, m);
 	else if (m->type == IPC_CANCEL)
 		on_cancel(k, m);
+	else if (m->type == IPC_CANCEL_TAKEN)
+		(void)chan_send(&k->chan[ROLE_WORKER], IPC_CANCELLED, m->id, STR_NONE);
 	else if (m->type == IPC_GRANTS)
 		grants_on_restored(k, m);
 }

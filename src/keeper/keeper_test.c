@@ -329,6 +329,8 @@ TEST(keeper_logs_in) {
 	lab_fini(&l);
 }
 
+enum { CANCELLER = 91 };
+
 static void cancel(struct lab *l, struct str key) {
 	struct buf b;
 
@@ -336,8 +338,15 @@ static void cancel(struct lab *l, struct str key) {
 	w_u32(&b, 777);
 	w_vstr(&b, key);
 	w_vstr(&b, STR("10.1.2.3:9"));
-	lab_put(l, l->worker, IPC_CANCEL, 0, &b);
+	lab_put(l, l->worker, IPC_CANCEL, CANCELLER, &b);
 	buf_fini(&b);
+}
+
+/* The connection may be closed. */
+static bool is_cancelled(struct lab *l) {
+	struct ipc_msg m;
+
+	return lab_get(l, l->worker, IPC_CANCELLED, &m) && m.id == CANCELLER;
 }
 
 /* A key is found whole: the beginning of a long one is none, nor is a short one with a tail. */
@@ -365,12 +374,16 @@ TEST(keeper_long_cancel_keys) {
 			w_u32(&b, 777);
 			w_vstr(&b, str_mem(key[i], n));
 			w_vstr(&b, STR("10.1.2.3:9"));
-			lab_put(&l, l.worker, IPC_CANCEL, 0, &b);
+			lab_put(&l, l.worker, IPC_CANCEL, CANCELLER, &b);
 			buf_fini(&b);
-			if (n != (i == 0 ? 32 : 4))
+			if (n != (i == 0 ? 32 : 4)) {
+				CHECK(is_cancelled(&l));
 				continue;
+			}
 			REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
-			CHECK_EQ_U(m.id, 55 + i);
+			struct rd r = rd_of(m.body);
+
+			CHECK_EQ_U(rd_u32(&r), 9 + i);
 		}
 	}
 	CHECK(lab_quiet(&l, l.worker));
@@ -391,15 +404,18 @@ TEST(keeper_cancels_and_dials) {
 	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
 	struct rd r = rd_of(m.body);
 
-	CHECK_EQ_U(m.id, 55);
+	CHECK_EQ_U(m.id, CANCELLER);
 	CHECK_EQ_U(rd_u32(&r), 9);
 	CHECK_EQ_U(rd_u32(&r), 7);
 	CHECK_EQ_U(rd_u32(&r), 777);
 	CHECK_EQ_I(rd_done(&r), 0);
+	CHECK(lab_quiet(&l, l.worker)); /* the session has to know first */
+	lab_put(&l, l.worker, IPC_CANCEL_TAKEN, CANCELLER, NULL);
+	CHECK(is_cancelled(&l));
 	uint8_t wrong[4] = { (uint8_t)~g.g.cancel_key[0], 1, 2, 3 };
 
 	cancel(&l, str_mem(wrong, 4));
-	CHECK(lab_quiet(&l, l.worker));
+	CHECK(is_cancelled(&l));
 	CHECK(lab_act_comes(&l, "\"act\":\"cancel.missed\""));
 	buf_init(&b, 16);
 	w_u64(&b, g.grant);
@@ -412,7 +428,7 @@ TEST(keeper_cancels_and_dials) {
 	ipc_msg_close(&m);
 	gone(&l, g.grant);
 	cancel(&l, str_mem(g.g.cancel_key, 4));
-	CHECK(lab_quiet(&l, l.worker)); /* never late: the session is gone */
+	CHECK(is_cancelled(&l)); /* never late: the session is gone */
 	lab_fini(&l);
 }
 
@@ -612,7 +628,10 @@ TEST(keeper_restarts) {
 	lab_put(&l, l.worker, IPC_GRANTS, 0, &b);
 	cancel(&l, str_mem(key, 32));
 	REQUIRE(lab_get(&l, l.worker, IPC_CANCEL_DO, &m));
-	CHECK_EQ_U(m.id, (uint64_t)7 << 32 | 9);
+	struct rd r = rd_of(m.body);
+
+	CHECK_EQ_U(rd_u32(&r), 9);
+	CHECK_EQ_U(rd_u32(&r), 7);
 	CHECK_EQ_I(lab_ask(&l, "{\"cmd\":\"sessions.live\"}", &out), 0);
 	CHECK(lab_has(&out, "local:ci") && lab_has(&out, "ann@example.com") &&
 	      lab_has(&out, "\"unknown\""));

@@ -215,6 +215,13 @@ static void on_login(struct rig *g, struct ipc_msg *m) {
 	say(g, IPC_LOGIN_REPLY, m->id, &b, -1);
 }
 
+static void on_cancel_taken(struct rig *g, const struct ipc_msg *m) {
+	struct buf b;
+
+	buf_init(&b, 8);
+	say(g, IPC_CANCELLED, m->id, &b, -1);
+}
+
 static void on_cancel(struct rig *g, struct ipc_msg *m) {
 	struct rd r = rd_of(m->body);
 	uint32_t pid = rd_u32(&r);
@@ -228,8 +235,10 @@ static void on_cancel(struct rig *g, struct ipc_msg *m) {
 		w_u32(&b, g->granted[i].slot);
 		w_u32(&b, g->granted[i].generation);
 		w_u32(&b, pid);
-		say(g, IPC_CANCEL_DO, 0, &b, -1);
+		say(g, IPC_CANCEL_DO, m->id, &b, -1);
+		return;
 	}
+	on_cancel_taken(g, m);
 }
 
 static void on_dial(struct rig *g, struct ipc_msg *m) {
@@ -261,6 +270,8 @@ static void *keeper(void *arg) {
 			on_login(g, &m);
 		if (m.type == IPC_CANCEL)
 			on_cancel(g, &m);
+		if (m.type == IPC_CANCEL_TAKEN)
+			on_cancel_taken(g, &m);
 		if (m.type == IPC_DIAL)
 			on_dial(g, &m);
 		ipc_msg_close(&m);

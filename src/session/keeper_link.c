@@ -144,7 +144,17 @@ static void on_cancel(struct thread *t, struct ipc_msg *m) {
 	struct session *s = thread_find(t, slot, generation);
 	struct event ev = { .kind = EV_CANCEL };
 
-	if (rd_done(&r) < 0 || s == NULL || s->state != S_LIVE || s->backend_pid != pid)
+	if (rd_done(&r) == 0 && s != NULL && s->state == S_LIVE && s->backend_pid == pid) {
+		session_event(s, &ev);
+		session_run(s);
+	}
+	keeper_send(t, IPC_CANCEL_TAKEN, m->id, STR_NONE);
+}
+
+static void on_cancelled(struct session *s) {
+	struct event ev = { .kind = EV_CANCELLED };
+
+	if (s == NULL || s->is_closing)
 		return;
 	session_event(s, &ev);
 	session_run(s);
@@ -190,6 +200,9 @@ void keeper_message(struct thread *t, struct ipc_msg *m) {
 		break;
 	case IPC_CANCEL_DO:
 		on_cancel(t, m);
+		break;
+	case IPC_CANCELLED:
+		on_cancelled(s);
 		break;
 	case IPC_KILL:
 		on_kill(t, m);

@@ -513,7 +513,7 @@ static void emit_to_keeper(struct session *s, const struct order *o) {
 		w_u32(&b, o->pid);
 		w_vstr(&b, str_head(o->bytes, CANCEL_ASKED_MAX));
 		w_vstr(&b, str_of(address));
-		keeper_send(s->t, IPC_CANCEL, 0, buf_peek(&b));
+		keeper_send(s->t, IPC_CANCEL, keeper_id(s), buf_peek(&b));
 	} else if (o->kind == ORD_DIAL) {
 		w_u64(&b, s->grant);
 		s->is_dial_asked = true;

@@ -182,7 +182,7 @@ enum order_kind {
 	ORD_PROVE, /* admit (connection, hint), name: the mechanism, bytes: the client's first message, for the keeper; EV_PROVED or EV_REFUSED follows. Once, before ORD_ADMIT */
 	ORD_LOGIN, /* bytes: the target's challenge, for the keeper; EV_LOGIN follows */
 	ORD_DIAL,  /* side must be SIDE_AUX: EV_DIALED or EV_CLOSED(aux) follows */
-	ORD_CANCEL, /* pid, key: a CancelRequest came in here; the keeper finds its session. Never answered */
+	ORD_CANCEL, /* pid, key: a CancelRequest came in here; the keeper finds its session. Never answered; EV_CANCELLED follows, and only then may the connection be closed: the client may say its next command behind that */
 	ORD_BACKEND, /* pid: the target's backend of this session, for the registry */
 	/* A receipt for all that was ordered before; one at a time. EV_RECEIPT follows, when that is durable */
 	ORD_RECEIPT,
@@ -233,9 +233,10 @@ enum event_kind {
 	EV_REFUSED, /* code; text: what the client may be told, with ref; bytes: PROOF_BEARER: a challenge to say before it, then the session waits for the client and the core closes */
 	EV_PROVED,  /* bytes: the server's first message */
 	EV_LOGIN, /* code 0: bytes to send (may be empty); is_done: login is complete. code < 0: failed, text for the client */
-	EV_DIALED, /* side aux */
-	EV_CLOSED, /* side: the peer closed or failed (code 0: clean EOF; H_ETLS, H_EIO, …) */
-	EV_CANCEL, /* another connection asked to cancel; pid was compared by the shell */
+	EV_DIALED,    /* side aux */
+	EV_CLOSED,    /* side: the peer closed or failed (code 0: clean EOF; H_ETLS, H_EIO, …) */
+	EV_CANCEL,    /* another connection asked to cancel; pid was compared by the shell */
+	EV_CANCELLED, /* ORD_CANCEL has reached the session it is for, or there is none */
 	EV_TIMER,
 	EV_NO_BUDGET, /* the whole message does not fit the budget */
 	EV_KILL, /* code: H_EKILLED, H_EEXPIRED, H_ERECORDER, H_EKEEPER, H_EQUOTA, H_EDRAIN…: say it in the protocol, then close */

@@ -24,6 +24,7 @@
 #include "proto/postgres/pg_priv.h"
 
 #define START_TIMEOUT (60 * NS_PER_S)
+#define CANCEL_TIMEOUT (10 * NS_PER_S)
 #define ADMIT_TIMEOUT (60 * NS_PER_S)
 #define LOGIN_TIMEOUT (60 * NS_PER_S)
 #define SEEN_MAX ((uint64_t)(64 * KIB)) /* what the shell shows without being asked */
@@ -32,6 +33,7 @@ const struct pg_phase pg_phase_start = { .name = "start",
 	                                 .timeout_ns = START_TIMEOUT,
 	                                 .client_raw = pg_start_raw };
 const struct pg_phase pg_phase_start_tls = { .name = "start-tls", .timeout_ns = START_TIMEOUT };
+const struct pg_phase pg_phase_cancel = { .name = "cancel", .timeout_ns = CANCEL_TIMEOUT };
 const struct pg_phase pg_phase_password = { .name = "password",
 	                                    .timeout_ns = START_TIMEOUT,
 	                                    .client = &pg_password_table };
@@ -362,6 +364,7 @@ static int take_event(struct pg_core *c, const struct event *ev) {
 	case EV_RECEIPT:
 		pg_receipt_came(c, ev);
 		break;
+	case EV_CANCELLED:
 	case EV_PARSED:
 	case EV_DECIDED:
 	case EV_KIND_COUNT:
@@ -375,7 +378,8 @@ static int core_on_event(void *core, const struct event *ev) {
 	c->now_ns = ev->now_ns;
 	if (c->phase == &pg_phase_ended)
 		return 0;
-	int rc = take_event(c, ev);
+	/* A cancel is never answered, however it went. */
+	int rc = c->phase == &pg_phase_cancel ? pg_end(c, 0) : take_event(c, ev);
 	return rc < 0 ? rc : wind_up(c, false);
 }
 

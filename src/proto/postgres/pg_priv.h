@@ -83,6 +83,7 @@ struct pg_phase {
 
 extern const struct pg_phase pg_phase_start;        /* first packets */
 extern const struct pg_phase pg_phase_start_tls;    /* TLS with the client under way */
+extern const struct pg_phase pg_phase_cancel;       /* a cancel is on its way to its session */
 extern const struct pg_phase pg_phase_password;     /* the proof is asked for */
 extern const struct pg_phase pg_phase_sasl;         /* so is one by SASL */
 extern const struct pg_phase pg_phase_prove;        /* the keeper answers SCRAM's first message */

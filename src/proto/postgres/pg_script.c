@@ -308,6 +308,8 @@ static void do_event(struct play *p, struct str rest) {
 	} else if (str_is(name, "closed")) {
 		ev = (struct event){ .kind = EV_CLOSED, .side = side_of(p, word(&rest)) };
 		ev.code = code_of(p, word(&rest));
+	} else if (str_is(name, "cancelled")) {
+		ev.kind = EV_CANCELLED;
 	} else if (str_is(name, "cancel")) {
 		ev.kind = EV_CANCEL;
 	} else if (str_is(name, "timer")) {

@@ -53,11 +53,15 @@ static int on_gss(struct pg_core *c, struct str body) {
 
 static int on_cancel(struct pg_core *c, struct str body) {
 	struct pg_cancel k;
-	if (pg_cancel_parse(&k, body) == 0)
+	int rc = pg_cancel_parse(&k, body);
+	if (rc == 0)
 		c->sink->emit(c->sink,
 		              &(struct order){ .kind = ORD_CANCEL, .pid = k.pid, .bytes = k.key });
 	pg_redact(c, SIDE_CLIENT, body.n + 8, WHY_CANCEL);
-	return pg_end(c, 0);
+	if (rc < 0)
+		return pg_end(c, 0);
+	pg_enter(c, &pg_phase_cancel);
+	return 0;
 }
 
 /* ---- StartupMessage ---- */

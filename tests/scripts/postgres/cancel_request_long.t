@@ -2,4 +2,5 @@
 open
 > cancel 77 0102030405060708
 cancelrequest 0102030405060708
+! cancelled
 close 0
