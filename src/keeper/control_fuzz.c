@@ -73,6 +73,7 @@ static void world_make(struct world *w) {
 	k->ops = map_new(1024);
 	k->keys = map_new(1024);
 	k->subjects = map_new(1024);
+	prove_setup(k);
 	k->refusals = refusals_new(act_refusal, k);
 	k->cancels = refusals_new(act_cancel_missed, k);
 	(void)snprintf(k->origin, sizeof(k->origin), "hansard/00000000");
