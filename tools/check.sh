@@ -15,7 +15,7 @@ export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 
 python=${PYTHON:-/usr/bin/python3}
 jobs=${JOBS:-$(nproc)}
-fuzz_seconds=${FUZZ_SECONDS:-$([ -n "${HANSARD_LONG:-}" ] && echo 120 || echo 8)}
+fuzz_seconds=${FUZZ_SECONDS:-$([ -n "${HANSARD_LONG:-}" ] && echo 120 || echo 6)}
 system_seconds=${SYSTEM_SECONDS:-$([ -n "${HANSARD_LONG:-}" ] && echo 14400 || echo 1200)}
 passed=0 failed=0 skipped=0
 began=$SECONDS
